@@ -1,0 +1,51 @@
+"""What every test shares: checked shapes, the built book, and a real browser."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Every call into the library is checked against its annotated shapes, where beartype is.
+if importlib.util.find_spec("beartype"):
+    from jaxtyping import install_import_hook
+
+    install_import_hook("tutor_lib", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def book() -> Path:
+    """The built book's folder of HTML pages, built as `make book` builds it."""
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "-n", "--keep-going"]
+    # Jupyter Book and the notebooks it runs find this environment's programs first.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: the system's if there is one, else Playwright's."""
+    from playwright.sync_api import sync_playwright
+
+    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--no-first-run", "--disable-quic"]  # fmt: skip
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        quiet.append("--no-sandbox")  # Chromium refuses to start its own sandbox as root.
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=system, args=quiet)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,1 @@
+"""Where tokens look at each other."""

@@ -1,0 +1,1 @@
+"""What students get wrong, and how to tell."""

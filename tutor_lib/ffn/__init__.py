@@ -1,0 +1,1 @@
+"""Where each token is worked on alone."""

@@ -1,0 +1,1 @@
+"""How the numbers in the model come to be."""
