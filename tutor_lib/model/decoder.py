@@ -40,7 +40,8 @@ class Decoder(nn.Module):
         Raises ValueError if an id is outside the vocabulary or the text outgrows the context.
         """
         start = caches[0].length if caches else 0
-        self._check(ids, start)
+        self._check_length(start + ids.size(1))
+        self._check_ids(ids)
         mask = causal_mask(ids.size(1), start + ids.size(1), device=ids.device)
         x = self.embedding(ids)  # (B, T, C)
         for i, block in enumerate(self.blocks):
@@ -52,17 +53,23 @@ class Decoder(nn.Module):
         return self.final_norm(x) @ self.embedding.weight.T
 
     def new_caches(self, batch: int, capacity: int | None = None) -> list[KVCache]:
-        """An empty cache for each layer, of `capacity` positions (the whole context if None)."""
-        sizes = (batch, self.config.n_kv_heads, capacity or self.config.context_length)
-        weight = self.embedding.weight
-        return [
-            KVCache(*sizes, self.config.head_size, weight.dtype, weight.device) for _ in self.blocks
-        ]
+        """An empty cache for each layer, of `capacity` positions (the whole context if None).
 
-    def _check(self, ids: Int[Tensor, "B T"], start: int) -> None:
-        length, context = start + ids.size(1), self.config.context_length
-        if length > context:
-            raise ValueError(f"{length} tokens do not fit the context of {context}")
+        Raises ValueError if `capacity` exceeds the context.
+        """
+        config, weight = self.config, self.embedding.weight
+        capacity = config.context_length if capacity is None else capacity
+        self._check_length(capacity)
+        sizes = (batch, config.n_kv_heads, capacity, config.head_size)
+        return [KVCache(*sizes, weight.dtype, weight.device) for _ in self.blocks]
+
+    def _check_length(self, length: int) -> None:
+        if length > self.config.context_length:
+            raise ValueError(
+                f"{length} tokens do not fit the context of {self.config.context_length}"
+            )
+
+    def _check_ids(self, ids: Int[Tensor, "B T"]) -> None:
         outside = ids[(ids < 0) | (ids >= self.config.vocab_size)]
         if outside.numel():
             raise ValueError(f"token id {int(outside[0])} is outside 0…{self.config.vocab_size - 1}")

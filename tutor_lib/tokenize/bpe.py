@@ -139,7 +139,9 @@ class BytePairTokenizer:
         return Counter({tuple(next(self.merge_steps(word))): n for word, n in counts.items()})
 
     def _encode_ordinary(self, text: str) -> list[int]:
-        return [i for word in pretokenize(text) for i in [*self.merge_steps(word)][-1]]
+        words = pretokenize(text)
+        ids_of = {word: [*self.merge_steps(word)][-1] for word in set(words)}
+        return [i for word in words for i in ids_of[word]]
 
 
 def _count_pairs(words: Counter[tuple[int, ...]]) -> Counter[Pair]:
