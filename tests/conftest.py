@@ -24,6 +24,17 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture
+def unchecked_shapes():
+    """Let wrong shapes through to the library's own checks, as outside the tests."""
+    from jaxtyping import config
+
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", before)
+
+
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The built book's folder of HTML pages, built as `make book` builds it."""

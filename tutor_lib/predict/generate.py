@@ -1,7 +1,7 @@
 """The generation loop: prefill the prompt once, then decode one token at a time."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from tutor_lib.attention.cache import KVCache
 from tutor_lib.predict.sampling import Sampler
 
 
+@runtime_checkable
 class LanguageModel(Protocol):
     """What the loop needs of a model; `tutor_lib.model.decoder.Decoder` is one."""
 
