@@ -1,0 +1,49 @@
+# `make book` and `make test` need nothing but Python ≥ 3.11: each makes .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB ?= attention
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lab labs lint storyteller clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+book: $(VENV)/.book  ## build the book into _build/html
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+test: $(VENV)/.dev  ## lint and run every test, in a real browser too
+	$(BIN)/python tests/system.py
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(VENV)/.lab  ## open the labs in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=labs
+
+labs: $(VENV)/.dev  ## generate labs/ from solutions/
+	$(BIN)/python -m tutor_lib.grading.build
+
+storyteller: $(VENV)/.dev  ## train the model of the demos again, in ten minutes or less
+	$(BIN)/python -m tutor_lib.train.storyteller
+
+clean:  ## remove what was built; .venv stays
+	rm -rf _build build .pytest_cache .mypy_cache .ruff_cache
+
+# One stamp for each set of extras: installed again when the files that name them change.
+$(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install -c constraints.txt -e '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version 2>&1)." \
+	         "Name another with make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
