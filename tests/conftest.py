@@ -38,10 +38,21 @@ def unchecked_shapes():
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The built book's folder of HTML pages, built as `make book` builds it."""
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "-n", "--keep-going"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book.cli.main",
+        "build",
+        ".",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
     # Jupyter Book and the notebooks it runs find this environment's programs first.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return ROOT / "_build" / "html"
 
@@ -51,7 +62,9 @@ def browser():
     """Headless Chromium: the system's if there is one, else Playwright's."""
     from playwright.sync_api import sync_playwright
 
-    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    system = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync",
              "--no-first-run", "--disable-quic"]  # fmt: skip
     if hasattr(os, "geteuid") and os.geteuid() == 0:

@@ -59,7 +59,9 @@ def test_multi_head_attention_equals_pytorchs_module(rope):
     rotary = RotaryEmbedding(width // heads, S) if rope else None
     ours = MultiHeadAttention(width, heads, rotary)
     theirs = torch.nn.MultiheadAttention(width, heads, bias=False, batch_first=True)
-    theirs.in_proj_weight.data = torch.cat([p.weight for p in (ours.q_proj, ours.k_proj, ours.v_proj)])
+    theirs.in_proj_weight.data = torch.cat(
+        [p.weight for p in (ours.q_proj, ours.k_proj, ours.v_proj)]
+    )
     theirs.out_proj.weight.data = ours.o_proj.weight.data
     x, mask = torch.randn(B, S, width), causal_mask(S)
     out, weights = ours(x, mask)
@@ -73,7 +75,10 @@ def test_grouped_queries_share_keys_and_values():
     heads, kv_heads, size = 6, 2, 7
     layer = GroupedQueryAttention(heads * size, heads, kv_heads)
     x, mask = torch.randn(B, S, heads * size), causal_mask(S)
-    q, k, v = (p(x).view(B, S, -1, size).transpose(1, 2) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
+    q, k, v = (
+        p(x).view(B, S, -1, size).transpose(1, 2)
+        for p in (layer.q_proj, layer.k_proj, layer.v_proj)
+    )
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
     expected = layer.o_proj(mixed.transpose(1, 2).reshape(B, S, -1))
     assert torch.allclose(layer(x, mask)[0], expected, atol=1e-5)

@@ -49,7 +49,9 @@ def test_gelu_network_equals_a_pytorch_sequence():
 
 def test_swiglu_network_equals_llamas():
     ours = SwiGLUFeedForward(C, F_)
-    theirs = LlamaMLP(LlamaConfig(hidden_size=C, intermediate_size=F_, num_attention_heads=1, head_dim=2))
+    theirs = LlamaMLP(
+        LlamaConfig(hidden_size=C, intermediate_size=F_, num_attention_heads=1, head_dim=2)
+    )
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 5, C)
     assert torch.allclose(ours(x), theirs(x), atol=1e-6)

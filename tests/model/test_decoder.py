@@ -1,4 +1,4 @@
-"""The decoder against `transformers`' Llama with the same random weights, and against itself cached."""
+"""The decoder against `transformers`' Llama with the same weights, and against itself cached."""
 
 import pytest
 import torch
@@ -64,7 +64,9 @@ def llama(model) -> LlamaForCausalLM:
 
 
 def random_ids(batch: int, length: int) -> torch.Tensor:
-    return torch.randint(CONFIG.vocab_size, (batch, length), generator=torch.Generator().manual_seed(7))
+    return torch.randint(
+        CONFIG.vocab_size, (batch, length), generator=torch.Generator().manual_seed(7)
+    )
 
 
 def test_logits_and_gradients_equal_llamas(model, llama):
@@ -131,7 +133,9 @@ def test_weights_survive_a_file(model, tmp_path):
         ),
     ],
 )
-def test_a_weights_file_of_another_model_is_named_and_changes_nothing(model, tmp_path, change, message):
+def test_a_weights_file_of_another_model_is_named_and_changes_nothing(
+    model, tmp_path, change, message
+):
     before = {name: p.clone() for name, p in model.state_dict().items()}
     weights = {name: p * 2 for name, p in before.items()}
     change(weights)

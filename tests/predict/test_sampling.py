@@ -41,7 +41,12 @@ def test_filters_cut_what_transformers_cuts(logits, ours, theirs):
 
 def test_the_chain_equals_transformers(logits):
     sampler = Sampler(temperature=0.7, top_k=11, top_p=0.9, min_p=0.02)
-    chain = [TemperatureLogitsWarper(0.7), TopKLogitsWarper(11), TopPLogitsWarper(0.9), MinPLogitsWarper(0.02)]
+    chain = [
+        TemperatureLogitsWarper(0.7),
+        TopKLogitsWarper(11),
+        TopPLogitsWarper(0.9),
+        MinPLogitsWarper(0.02),
+    ]
     expected = logits
     for warper in chain:
         expected = warper(None, expected.clone())
@@ -63,9 +68,7 @@ def test_draws_follow_the_distribution(logits):
 def test_temperature_0_is_greedy_and_the_limit_of_small_temperatures(logits):
     assert torch.equal(Sampler(temperature=0.0)(logits), logits.argmax(-1))
     assert torch.equal(Sampler(temperature=1e-4)(logits), greedy(logits))
-    assert torch.equal(
-        Sampler(temperature=0.0).probabilities(logits).argmax(-1), logits.argmax(-1)
-    )
+    assert torch.equal(Sampler(temperature=0.0).probabilities(logits).argmax(-1), logits.argmax(-1))
     assert Sampler(temperature=0.0).probabilities(logits).sum() == B
 
 

@@ -89,7 +89,9 @@ def test_merge_steps_begin_with_bytes_and_end_with_the_encoding(pair):
         assert b"".join(ours.token_bytes(i) for i in steps[0]) == word.encode()
         assert len(steps[0]) == len(word.encode())
         assert steps[-1] == ours.encode(word)
-        assert all(len(after) < len(before) for before, after in zip(steps, steps[1:], strict=False))
+        assert all(
+            len(after) < len(before) for before, after in zip(steps, steps[1:], strict=False)
+        )
 
 
 def test_end_of_text_is_one_id(pair):
@@ -103,8 +105,9 @@ def test_end_of_text_is_one_id(pair):
 def test_the_saved_file_is_read_by_us_and_by_the_peer(pair, tmp_path):
     ours, _ = pair
     ours.save(tmp_path / "tokenizer.json")
-    again, theirs = BytePairTokenizer.load(tmp_path / "tokenizer.json"), Tokenizer.from_file(
-        str(tmp_path / "tokenizer.json")
+    again, theirs = (
+        BytePairTokenizer.load(tmp_path / "tokenizer.json"),
+        Tokenizer.from_file(str(tmp_path / "tokenizer.json")),
     )
     assert again.merges == ours.merges
     for text in [*AWKWARD, f"one{END_OF_TEXT}two"]:

@@ -72,7 +72,9 @@ class Decoder(nn.Module):
     def _check_ids(self, ids: Int[Tensor, "B T"]) -> None:
         outside = ids[(ids < 0) | (ids >= self.config.vocab_size)]
         if outside.numel():
-            raise ValueError(f"token id {int(outside[0])} is outside 0…{self.config.vocab_size - 1}")
+            raise ValueError(
+                f"token id {int(outside[0])} is outside 0…{self.config.vocab_size - 1}"
+            )
 
     @torch.no_grad()
     def _initialise(self) -> None:

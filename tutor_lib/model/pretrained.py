@@ -31,6 +31,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         raise ValueError(f"{path} holds tensors that the model does not know: {', '.join(unknown)}")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            shapes = f"{tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} in the model"
+            shapes = (
+                f"{tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} in the model"
+            )
             raise ValueError(f"{path}: {name} is {shapes}")
     model.load_state_dict(tensors)

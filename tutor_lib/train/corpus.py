@@ -85,7 +85,7 @@ def corpus(seed: int, documents: int, held_out: bool = False) -> str:
         raise ValueError(f"documents must be positive, got {documents}")
     rng = random.Random(f"{seed} {held_out}")
     kinds: dict[Callable[[random.Random, bool], str], float] = {
-        _list: 0.40, _referents: 0.25, _agreements: 0.05, _gift: 0.05, _tale: 0.25,
+        _list: 0.30, _referents: 0.42, _agreements: 0.05, _gift: 0.05, _tale: 0.18,
     }  # fmt: skip
     chosen = rng.choices([*kinds], weights=[*kinds.values()], k=documents)
     return "".join(kind(rng, held_out) + END_OF_TEXT for kind in chosen)

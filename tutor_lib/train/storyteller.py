@@ -43,7 +43,7 @@ CONFIG = DecoderConfig(
     rope_base=500.0,
 )
 SEED = 0
-STEPS = 1600
+STEPS = 2400
 BATCH = 32
 DOCUMENTS = 40_000
 HELD_OUT_DOCUMENTS = 400

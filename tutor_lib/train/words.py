@@ -47,4 +47,6 @@ QUALITIES = {
 # A word on its own that can stand in a list.
 LISTABLE = [*NAMES, *ANIMALS, *THINGS, *PLACES, *TREASURES, *FOODS, *COLOURS, *FEELINGS, *QUALITIES]
 
-SYLLABLES = "ba be bo da de do ka ki ko la le lo ma mi mo na ni no ra ri ro sa si so ta ti to".split()
+SYLLABLES = (
+    "ba be bo da de do ka ki ko la le lo ma mi mo na ni no ra ri ro sa si so ta ti to".split()
+)
