@@ -1,0 +1,24 @@
+"""Where nbgrader finds everything. Its commands run from this folder.
+
+The notebooks with answers are built from solutions/ into build/source (`make labs`), and what
+students get goes to labs/. Submissions are put in submitted/<student>/<lab>/<lab>.ipynb.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+c = get_config()
+
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+c.CourseDirectory.source_directory = "build/source"
+c.CourseDirectory.release_directory = "labs"
+c.CourseDirectory.submitted_directory = "submitted"
+c.CourseDirectory.autograded_directory = "autograded"
+c.CourseDirectory.feedback_directory = "feedback"
+
+# nbgrader calls `alembic`, which is installed beside Python: found without activating .venv too.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+# The first cell of a lab imports torch, which can take a while on a cold disk.
+c.Execute.timeout = 120
