@@ -1,0 +1,19 @@
+"""The book as a Sphinx extension: light pages, formulas without scripts, one set of colours.
+
+`_config.yml` loads it. Each module adds one thing to the build; they are listed in the order in
+which they must act when the pages are written.
+"""
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from . import font, fresh, icons, inline_svg, math_nodes, pages, purge, storyteller
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Add all parts to a Sphinx build."""
+    for part in (fresh, math_nodes, inline_svg, pages, icons, storyteller, font, purge):
+        part.setup(app)
+    # One Node process answers one formula after the other.
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}

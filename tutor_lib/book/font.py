@@ -1,0 +1,75 @@
+"""The font of formulas: STIX Two Math, cut to the characters that the book uses.
+
+It travels inside the stylesheet, because Firefox loads no font file for a page opened from disk.
+"""
+
+import base64
+import hashlib
+import html
+import re
+import string
+from io import BytesIO
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from .core_mathml import letter
+from .katex import package_folder
+
+FAMILY = "Tutor Math"
+# With these a small edit of a formula rarely changes the font.
+BASE = string.digits + string.ascii_letters + "()[]{}|+-=<>,.:;!/*%'" + "−×·∑∏√∞∈≤≥≠≈→∥‖⟨⟩ˆ¯⏞⏟′…⋯"
+FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
+
+
+def characters(pages: list[str]) -> str:
+    """The characters of all formulas on the pages, sorted, with the base set."""
+    formulas = (math for page in pages for math in FORMULA.findall(page))
+    used = {c for math in formulas for c in html.unescape(TAG.sub("", math)) if c.isprintable()}
+    # The browser sets a letter that stands alone in italics, which are characters of their own.
+    italic = {letter(c, "ITALIC") for c in used if c.isalpha()}
+    return "".join(sorted(used | italic | set(BASE)))
+
+
+def cut(characters: str) -> bytes:
+    """STIX Two Math with these characters only, their tall and wide variants, as WOFF2."""
+    from fontTools import subset
+
+    folder = package_folder("ziamath")
+    if folder is None:
+        raise RuntimeError("the font of formulas is in the package ziamath: pip install ziamath")
+    options = subset.Options(
+        flavor="woff2", layout_features=["ssty", "dtls", "ccmp"], hinting=False
+    )
+    font = subset.load_font(str(folder / "fonts" / "STIXTwoMath-Regular.ttf"), options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(text=characters)
+    subsetter.subset(font)
+    buffer = BytesIO()
+    subset.save_font(font, buffer, options)
+    return buffer.getvalue()
+
+
+def face(woff2: bytes) -> str:
+    """The font as CSS."""
+    data = base64.b64encode(woff2).decode()
+    source = f"url(data:font/woff2;base64,{data}) format('woff2')"
+    return f"@font-face {{ font-family: '{FAMILY}'; src: {source}; }}\n"
+
+
+def write_font(app: Sphinx, error: Exception | None) -> None:
+    """Cut the font for the pages as they are now, unless that was done before."""
+    if error or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    used = characters([page.read_text(encoding="utf-8") for page in sorted(out.rglob("*.html"))])
+    mark = f"/* {hashlib.sha256(used.encode()).hexdigest()} */\n"
+    target = out / "_static" / "math-font.css"
+    if not target.exists() or not target.read_text(encoding="utf-8").startswith(mark):
+        target.write_text(mark + face(cut(used)), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    """Cut the font when the pages are written."""
+    app.connect("build-finished", write_font)

@@ -1,0 +1,54 @@
+"""Runs the notebooks again when the library they import has changed.
+
+The execution cache knows a notebook by its own text only; without this, figures and numbers in
+the book could be those of an older library.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+LIBRARY = Path(__file__).parents[1]
+KINDS = {".py", ".js", ".css", ".json", ".safetensors"}
+# What no notebook imports: graders, and this extension but for its figures' style.
+OUTSIDE = {"grading", "book"}
+INSIDE = {"figures.py", "colours.css"}
+
+
+def imported(library: Path) -> Iterator[Path]:
+    """The library's files on which a notebook's outputs can depend."""
+    for path in sorted(library.rglob("*")):
+        outside = path.relative_to(library).parts[0] in OUTSIDE and path.name not in INSIDE
+        if path.suffix in KINDS and not outside:
+            yield path
+
+
+def digest(library: Path = LIBRARY) -> str:
+    """One hash of all those files and of their names."""
+    total = hashlib.sha256()
+    for path in imported(library):
+        total.update(str(path.relative_to(library)).encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def forget_old_runs(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Empty the execution cache and read every page again if the library changed."""
+    build = Path(app.doctreedir).parent
+    note, now = build / ".library", digest()
+    if note.exists() and note.read_text(encoding="utf-8") == now:
+        return []
+    shutil.rmtree(build / ".jupyter_cache", ignore_errors=True)
+    note.write_text(now, encoding="utf-8")
+    return list(env.found_docs)
+
+
+def setup(app: Sphinx) -> None:
+    """Look at the library before any page is read."""
+    app.connect("env-get-outdated", forget_old_runs)

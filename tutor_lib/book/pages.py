@@ -1,0 +1,43 @@
+"""What every page loads, and what it does without."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from .icons import FAVICON
+
+HERE = Path(__file__).parent
+STYLES = ("colours.css", "icons.css", "math-font.css", "math.css", "book.css")
+# sphinx-design's script only keeps tabs of one name in step from page to page.
+UNUSED = {"design-tabs.js"}
+
+
+def add_folders(app: Sphinx, config: Config) -> None:
+    """Our templates come before the theme's; our styles are copied with its own."""
+    config.templates_path.insert(0, str(HERE / "templates"))
+    config.html_static_path.append(str(HERE / "static"))
+
+
+def trim(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Leave out the scripts that a page of this book has no use for."""
+    context["favicon"] = quote(FAVICON)
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if Path(getattr(script, "filename", None) or "").name not in UNUSED
+    ]
+
+
+def setup(app: Sphinx) -> None:
+    """Register the folders, our styles and script, and the clearing up."""
+    app.connect("config-inited", add_folders)
+    for style in STYLES:
+        app.add_css_file(style, priority=900)  # after the theme's
+    app.add_js_file("book.js", loading_method="defer")
+    app.connect("html-page-context", trim, priority=900)
