@@ -1,6 +1,7 @@
 """The tokenizer against Hugging Face `tokenizers`, trained on the same text."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -89,9 +90,7 @@ def test_merge_steps_begin_with_bytes_and_end_with_the_encoding(pair):
         assert b"".join(ours.token_bytes(i) for i in steps[0]) == word.encode()
         assert len(steps[0]) == len(word.encode())
         assert steps[-1] == ours.encode(word)
-        assert all(
-            len(after) < len(before) for before, after in zip(steps, steps[1:], strict=False)
-        )
+        assert all(len(after) < len(before) for before, after in pairwise(steps))
 
 
 def test_end_of_text_is_one_id(pair):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """x · Φ(x), Φ the normal distribution function: Hendrycks and Gimpel 2016 (arXiv:1606.08415)."""
+    """x · Φ(x), Φ the normal distribution: Hendrycks and Gimpel 2016 (arXiv:1606.08415)."""
     return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tutor_lib.attention.multihead import GroupedQueryAttention
 from tutor_lib.model.decoder import Decoder
 
 
@@ -15,7 +16,8 @@ def attention_weights(model: Decoder, ids: Int[Tensor, "B T"]) -> Float[Tensor, 
     def catch(module: nn.Module, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         caught.append(output[1])
 
-    hooks = [block.attention.register_forward_hook(catch) for block in model.blocks]
+    layers = [layer for layer in model.modules() if isinstance(layer, GroupedQueryAttention)]
+    hooks = [layer.register_forward_hook(catch) for layer in layers]
     try:
         model(ids)
     finally:

@@ -55,7 +55,8 @@ def train(
 ) -> list[float]:
     """Train for `steps` batches; return the loss of each, in nats a token.
 
-    The learning rate warms up over the first sixteenth of the run. The gradient's norm over all parameters is clipped to `clip` before each step.
+    The learning rate warms up over the first sixteenth of the run. The gradient's norm over
+    all parameters is clipped to `clip` before each step.
     """
     optimizer = make_optimizer(model, learning_rate, weight_decay)
     losses = []
