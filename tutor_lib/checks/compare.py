@@ -20,14 +20,22 @@ def agree(expected: Any, got: Any) -> bool:
     return matches(expected, got)
 
 
+def alike(expected: Any, got: Any) -> bool:
+    """Are both of the same type, shape and kind, so that only the values can differ?"""
+    if isinstance(expected, Tensor) and isinstance(got, Tensor):
+        return _is_plain(got) and kind(expected) == kind(got) and expected.shape == got.shape
+    if isinstance(expected, tuple):
+        return _is_sequence_of(got, len(expected)) and all(map(alike, expected, got))
+    return type(expected) is type(got) and not isinstance(expected, Tensor)
+
+
 def matches(wrong: Any, got: Any) -> bool:
     """Are both the same result, NaN for NaN, whatever the precision?"""
-    if isinstance(wrong, Tensor) and isinstance(got, Tensor):
-        comparable = wrong.shape == got.shape and kind(wrong) == kind(got)
-        return comparable and bool(close(wrong, got).all())
+    if not alike(wrong, got):
+        return False
     if isinstance(wrong, tuple):
-        return _is_sequence_of(got, len(wrong)) and all(map(matches, wrong, got))
-    return type(wrong) is type(got) and not isinstance(wrong, Tensor) and bool(wrong == got)
+        return all(map(matches, wrong, got))
+    return bool(close(wrong, got).all()) if isinstance(wrong, Tensor) else bool(wrong == got)
 
 
 def close(expected: Tensor, got: Tensor) -> Tensor:
@@ -67,7 +75,7 @@ def _tuple_difference(expected: tuple[Any, ...], got: Any, parts: Sequence[str])
 
 
 def _tensor_difference(expected: Tensor, got: Any, name: str) -> str:
-    if not isinstance(got, Tensor):
+    if not _is_plain(got):
         return f"{name} is of type {_type(got)}, but should be a torch.Tensor."
     if got.shape != expected.shape:
         return f"{name} has shape {tuple(got.shape)}, but should have {tuple(expected.shape)}."
@@ -98,8 +106,15 @@ def _is_sequence_of(x: Any, length: int) -> bool:
     return isinstance(x, tuple | list) and len(x) == length
 
 
+def _is_plain(x: Any) -> bool:
+    """A tensor that holds its numbers: not sparse, not on the meta device."""
+    return isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta
+
+
 def _type(x: Any) -> str:
-    return "torch.Tensor" if isinstance(x, Tensor) else type(x).__name__
+    if not isinstance(x, Tensor):
+        return type(x).__name__
+    return "torch.Tensor" if _is_plain(x) else f"{x.layout} on device {x.device}"
 
 
 def _dtype(x: Tensor) -> str:

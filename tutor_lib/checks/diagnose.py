@@ -9,11 +9,11 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from tutor_lib.checks.compare import agree, difference, matches
+from tutor_lib.checks.compare import agree, alike, difference, matches
 from tutor_lib.checks.run import Outcome, run
 
 Arguments = tuple[Any, ...]
@@ -44,7 +44,8 @@ class Exercise:
     `cases` draws the inputs from a generator: distinct primes for sizes, so that mixed-up axes
     show, and moderate values, so that softmax does not saturate and hide a missing scale.
     `parts` names what the function returns, if that is a tuple. A law is given the result and
-    the arguments and returns a complaint, or None; it is asked when no misconception fits.
+    the arguments and returns a complaint, or None; it is asked when type and shape are right
+    and no misconception fits.
     """
 
     name: str
@@ -99,8 +100,10 @@ class Exercise:
             seen = f"{called} {difference(expected.value, outcome.value, self.parts)}"
         if misconception is not None:
             return f"{misconception.hint}\n\n{seen}"
-        laws = [] if outcome.error else [law(outcome.value, *case) for law in self.laws]
-        return "\n\n".join([seen, *filter(None, laws)])
+        if not alike(expected.value, outcome.value):
+            return seen
+        broken = [law(outcome.value, *case) for law in self.laws]
+        return "\n\n".join([seen, *filter(None, broken)])
 
     def _tell_change(self, case: Arguments, outcome: Outcome) -> str:
         name = list(inspect.signature(self.reference).parameters)[outcome.changed[0]]
@@ -148,6 +151,7 @@ def _same(theirs: Iterable[Outcome], wrong: Iterable[Outcome], ours: Iterable[Ou
     return told
 
 
+@runtime_checkable
 class Part(Protocol):
     """What a lab asks of an exercise."""
 

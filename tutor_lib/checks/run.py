@@ -39,7 +39,9 @@ class Outcome:
 
     def where(self) -> str:
         """The error, and the line of the student's code that raised it."""
-        text = f"your code raised {type(self.error).__name__}: {self.error}"
+        # Some of PyTorch's messages go on for pages; the first line says it.
+        first = next(iter(str(self.error).splitlines()), "(no message)")[:300]
+        text = f"your code raised {type(self.error).__name__}: {first}"
         if not (frame := self._frame()):
             return text
         line = linecache.getline(frame.filename, frame.lineno or 0).strip()

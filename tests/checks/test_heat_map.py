@@ -1,0 +1,113 @@
+"""The heat map's check: it reads the picture, whatever drew it, and names what is wrong."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tutor_lib.checks.heat_map import plot_weights
+
+mpl.use("Agg")
+
+
+def good(weights, tokens, draw=None):
+    axes = plt.figure().subplots()
+    axes.imshow(weights)
+    axes.set_xticks(range(len(tokens)), tokens, rotation=90)
+    axes.set_yticks(range(len(tokens)), tokens)
+    axes.set(xlabel="keys", ylabel="queries (query)")
+    return axes
+
+
+def matshow(weights, tokens):
+    axes = good(weights, tokens)
+    axes.get_images()[0].remove()
+    axes.matshow(weights.numpy())
+    axes.set_xticks(np.arange(len(tokens)), labels=tokens)
+    return axes
+
+
+def with_colour_bar(weights, tokens):
+    axes = good(weights, tokens)
+    plt.colorbar(axes.get_images()[0])
+    return axes
+
+
+def state_machine(weights, tokens):
+    plt.imshow(weights, cmap="viridis")
+    plt.xticks(range(len(tokens)), tokens)
+    plt.yticks(range(len(tokens)), tokens)
+    plt.xlabel("Key position")
+    plt.ylabel("Query position")
+    return plt.gca()
+
+
+def mesh(weights, tokens):
+    _, axes = plt.subplots()
+    axes.pcolormesh(weights)
+    middles = [i + 0.5 for i in range(len(tokens))]
+    axes.set(xticks=middles, yticks=middles, xticklabels=tokens, yticklabels=tokens)
+    axes.set(xlabel="key", ylabel="query")
+    axes.invert_yaxis()
+    return axes
+
+
+def annotated(weights, tokens):
+    axes = good(weights, tokens)
+    for i, row in enumerate(weights.tolist()):
+        for j, value in enumerate(row):
+            axes.text(j, i, f"{value:.1f}")
+    return axes
+
+
+@pytest.mark.parametrize("draw", [good, matshow, with_colour_bar, state_machine, mesh, annotated])
+def test_right_pictures_pass(draw):
+    told = plot_weights.diagnose(draw)
+    assert told is None, told
+    assert plt.get_fignums() == []  # nothing is left for Jupyter to show
+
+
+def changed(change):
+    def draw(weights, tokens):
+        axes = good(weights, tokens)
+        change(axes, weights, tokens)
+        return axes
+
+    return draw
+
+
+WRONG = {
+    "returned None": lambda weights, tokens: None if good(weights, tokens) else None,
+    "should return the Axes": lambda weights, tokens: good(weights, tokens).figure,
+    "hold 0": lambda weights, tokens: plt.figure().subplots(),
+    "transposed": lambda weights, tokens: good(weights.T, tokens),
+    "upside down": changed(lambda a, w, t: a.invert_yaxis()),
+    "shows other numbers": lambda weights, tokens: good(weights * 2, tokens),
+    "the x axis do not stand": changed(lambda a, w, t: a.set_xticks(range(len(t)), [*t[1:], t[0]])),
+    "on the y axis are in reverse": changed(lambda a, w, t: a.set_yticks(range(len(t)), t[::-1])),
+    "shows none of the tokens": changed(lambda a, w, t: a.set_xticks(range(len(t)), range(len(t)))),
+    "chooses its own ticks": changed(lambda a, w, t: a.set_yticks(range(0, len(t), 2), t[::2])),
+    "says 'key'; it says ''": changed(lambda a, w, t: a.set(xlabel="")),
+    "says 'query'": changed(lambda a, w, t: a.set(ylabel="position")),
+    "changed places": changed(lambda a, w, t: a.set(xlabel="query", ylabel="key")),
+    "raised ZeroDivisionError": changed(lambda a, w, t: 1 / 0),
+}
+
+
+@pytest.mark.parametrize("told", WRONG)
+def test_wrong_pictures_are_told_apart(told):
+    message = plot_weights.diagnose(WRONG[told])
+    assert message is not None
+    assert told in message
+
+
+def test_labels_without_tick_positions():
+    """set_xticklabels alone labels the ticks that happen to be there; a frequent surprise."""
+
+    def draw(weights, tokens):
+        axes = good(weights, tokens)
+        axes.xaxis.set_major_locator(mpl.ticker.AutoLocator())
+        axes.set_xticklabels([*tokens, *["?"] * 9][: len(axes.get_xticks())])
+        return axes
+
+    assert "chooses its own ticks" in plot_weights.diagnose(draw)
