@@ -1,0 +1,67 @@
+"""The storyteller at work: the next token's probabilities, and a story drawn from them."""
+
+from typing import Any
+
+import torch
+import traitlets
+
+from tutor_lib.demos.demo import Demo
+from tutor_lib.demos.picture import bar_chart, visible
+from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller
+from tutor_lib.predict.sampling import Sampler
+
+PRESETS = {
+    "it was tired": "The cat sat on the mat because it was tired, so the",
+    "it was soft": "The cat sat on the mat because it was soft, so the",
+    "a story begins": "Once upon a time there was",
+    "a list said again": "Mia said: cat red forest key. Tom said: cat",
+}
+
+
+class Generate(Demo):
+    """A prompt, the chart of what may come next, and buttons that draw from it.
+
+    `text` is the prompt and all that was drawn since; the browser writes it. `top_k` 0 keeps
+    all tokens, `temperature` 0 is greedy. The same prompt, settings and seed draw the same text.
+    """
+
+    PRESET_TRAIT = "prompt"
+
+    prompt = traitlets.Unicode(PRESETS["it was tired"]).tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    temperature = traitlets.Float(1.0, min=0.0, max=2.0).tag(sync=True)
+    top_k = traitlets.Int(0, min=0, max=40).tag(sync=True)
+    top_p = traitlets.Float(1.0, min=0.05, max=1.0).tag(sync=True)
+    seed = traitlets.Int(1, min=0, max=2**32 - 1).tag(sync=True)
+    max_length = traitlets.Int(MAX_CHARACTERS, min=1).tag(sync=True)
+
+    @traitlets.default("presets")
+    def _presets(self) -> dict[str, str]:
+        return PRESETS
+
+    @traitlets.default("text")
+    def _nothing_drawn(self) -> str:
+        return self.prompt
+
+    @traitlets.validate("prompt")
+    def _short_enough(self, proposal: Any) -> str:
+        if len(proposal["value"]) > self.max_length:
+            raise traitlets.TraitError(
+                f"the prompt has {len(proposal['value'])} characters, "
+                f"at most {self.max_length} fit"
+            )
+        return proposal["value"]
+
+    @torch.no_grad()
+    def picture(self) -> str:
+        """The ten most probable next tokens."""
+        model, tokenizer = storyteller()
+        ids = tokenizer.encode(self.prompt) or [tokenizer.end_of_text_id]
+        logits = model(torch.tensor([ids[-model.config.context_length :]]))[:, -1]
+        sampler = Sampler(self.temperature, self.top_k or None, self.top_p)
+        top = sampler.probabilities(logits)[0].topk(10)
+        rows = [
+            (visible(tokenizer.token_bytes(int(i))), p.item())
+            for p, i in zip(top.values, top.indices, strict=True)
+        ]
+        return bar_chart(f"What may follow “{self.prompt}”", rows)

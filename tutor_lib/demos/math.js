@@ -1,0 +1,93 @@
+// The arithmetic of a decoder, on plain arrays. tests/demos holds each function to PyTorch.
+
+/** exp(x) / Σ exp(x). An entry of -Infinity gets weight 0. */
+export function softmax(scores) {
+  // Subtracting the largest changes nothing in the quotient and keeps exp from overflowing.
+  const top = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+  const weights = Float64Array.from(scores, (score) => Math.exp(score - top));
+  const sum = weights.reduce((a, b) => a + b, 0);
+  return weights.map((weight) => weight / sum);
+}
+
+/** Σ a_i b_i. */
+export function dot(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/** The position of the largest entry; of equals, the first. */
+export function argmax(values) {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
+}
+
+/** W x, with W stored row by row. */
+export function multiply(matrix, x) {
+  const columns = x.length;
+  const out = new Float32Array(matrix.length / columns);
+  const stop = columns - (columns % 4);
+  for (let row = 0, at = 0; row < out.length; row++) {
+    // Four sums at once: the processor need not wait for one before it begins the next.
+    let a = 0, b = 0, c = 0, d = 0, i = 0;
+    for (; i < stop; i += 4, at += 4) {
+      a += matrix[at] * x[i];
+      b += matrix[at + 1] * x[i + 1];
+      c += matrix[at + 2] * x[i + 2];
+      d += matrix[at + 3] * x[i + 3];
+    }
+    for (; i < columns; i++, at++) a += matrix[at] * x[i];
+    out[row] = a + b + c + d;
+  }
+  return out;
+}
+
+/** g · x / √(mean(x²) + ε). */
+export function rmsNorm(x, gain, epsilon) {
+  const scale = 1 / Math.sqrt(dot(x, x) / x.length + epsilon);
+  return x.map((value, i) => value * scale * gain[i]);
+}
+
+/** The D/2 angles of one position: t · base^(-2i/D), in radians. */
+export function ropeAngles(position, headSize, base) {
+  return Float32Array.from({ length: headSize / 2 }, (_, i) =>
+    position * Math.fround(base ** ((-2 * i) / headSize)));
+}
+
+/** Turn each pair (x_i, x_{i+D/2}) by its angle, in place: the half-split layout. */
+export function rotate(x, angles) {
+  const half = angles.length;
+  for (let i = 0; i < half; i++) {
+    const cos = Math.cos(angles[i]), sin = Math.sin(angles[i]);
+    const left = x[i], right = x[i + half];
+    x[i] = left * cos - right * sin;
+    x[i + half] = right * cos + left * sin;
+  }
+  return x;
+}
+
+/** x · σ(x). */
+export const silu = (x) => x / (1 + Math.exp(-x));
+
+/**
+ * One query against the first `count` rows of a cache: softmax(q kᵀ / √D) v.
+ *
+ * A row has `stride` numbers; this head's keys and values are the D that begin at `start`.
+ * Returns the mixed values and the weights.
+ */
+export function attend(q, keys, values, count, stride, start) {
+  const size = q.length;
+  const scores = new Float64Array(count);
+  for (let s = 0; s < count; s++) {
+    const row = s * stride + start;
+    scores[s] = dot(q, keys.subarray(row, row + size)) / Math.sqrt(size);
+  }
+  const weights = softmax(scores);
+  const mixed = new Float32Array(size);
+  for (let s = 0; s < count; s++) {
+    const row = s * stride + start;
+    for (let i = 0; i < size; i++) mixed[i] += weights[s] * values[row + i];
+  }
+  return { mixed, weights };
+}
