@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -73,3 +74,11 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=system, args=quiet)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(tmp_path_factory):
+    """A running JupyterLab: put notebooks into its `folder`, then `open` them."""
+    running = runpy.run_path(str(ROOT / "tests" / "jupyterlab.py"))["running"]
+    with running(tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")) as lab:
+        yield lab

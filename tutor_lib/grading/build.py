@@ -134,7 +134,7 @@ def _chosen(names: Iterable[str], course: Path) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tutor_lib.grading.release", description=(__doc__ or "").split("\n\n")[0]
+        prog="python -m tutor_lib.grading.build", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("labs", nargs="*", metavar="LAB", help="which labs (default: all)")
     parser.add_argument(
