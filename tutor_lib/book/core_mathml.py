@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from xml.etree import ElementTree as ET
 
-from .katex import TexError
+from .katex import ROLES, TexError
+from .math_spacing import respace
 
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
-ROLES = ("query", "key", "value", "token")
 TOKENS = {"mi", "mn", "mo", "mtext"}
 
 # KaTeX's alphabets, as Unicode names the letters of its mathematical block.
@@ -60,6 +60,7 @@ def to_core(katex: str, tex: str) -> str:
     math[:] = [math[0][0]]  # <semantics> holds the formula first, then its LaTeX
     for element in list(math.iter()):
         rewrite(element)
+    respace(math)
     math.set("alttext", " ".join(re.sub(rf"\\({'|'.join(ROLES)})\b", "", tex).split()))
     return ET.tostring(math, encoding="unicode", short_empty_elements=False)
 
@@ -68,7 +69,6 @@ def rewrite(element: ET.Element) -> None:
     """Replace in one element what browsers ignore."""
     space(element)
     role(element)
-    fence(element)
     accent(element)
     if element.tag == "mtable":
         table(element)
@@ -92,12 +92,6 @@ def role(element: ET.Element) -> None:
     if (colour := element.get("mathcolor")) in ROLES:
         del element.attrib["mathcolor"]
         element.set("class", f"tutor-{colour}")
-
-
-def fence(element: ET.Element) -> None:
-    """A bracket sits close to what it holds, even one that Unicode lists as a relation."""
-    if element.tag == "mo" and element.get("fence") == "true" and "lspace" not in element.attrib:
-        element.attrib |= {"lspace": "0", "rspace": "0"}
 
 
 def accent(element: ET.Element) -> None:
@@ -155,7 +149,8 @@ def table(element: ET.Element) -> None:
     aligns = element.attrib.pop("columnalign", "center")
     gaps = element.attrib.pop("columnspacing", "1em")
     column_lines = element.attrib.pop("columnlines", "none")
-    row_gap = length(element.attrib.pop("rowspacing", "0.5em"))
+    # KaTeX's rows are 1.2 em high before it adds a gap; a browser's are as high as their letters.
+    row_gap = length(element.attrib.pop("rowspacing", "0.5em")) + 0.3
     row_lines = endless(element.attrib.pop("rowlines", "none"))
     for row in element:
         # KaTeX's `align` adds empty cells for the equation number that it draws by CSS.

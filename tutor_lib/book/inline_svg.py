@@ -16,6 +16,7 @@ IMAGE = re.compile(r'<img(?=[^>]*\ssrc="[^"]*?([^"/]+\.svg)")[^>]*>')
 ALT = re.compile(r'\salt="([^"]*)"')
 UNWANTED = re.compile(r"<metadata>.*?</metadata>|<style\b.*?</style>|<!--.*?-->", re.DOTALL)
 COLOUR = re.compile("|".join(COLOURS.values()))
+NO_ALT = "a figure has no alt text; give it by `mystnb: image: alt:`"
 NAMES = {colour: name for name, colour in COLOURS.items()}
 
 
@@ -27,7 +28,8 @@ def inline(svg: str, alt: str) -> str:
     svg = COLOUR.sub(lambda match: f"var(--tutor-{NAMES[match[0]]})", svg)
     width, height = re.findall(r'viewBox="0 0 (\S+) (\S+)"', svg)[0]
     head = f'<svg class="tutor-figure" role="img" aria-label="{alt}" viewBox="0 0 {width} {height}"'
-    return head + f' style="width:{float(width):.0f}pt">' + svg[svg.index(">") + 1 :].strip()
+    head += f' style="width:{float(width):.0f}pt">'
+    return f'<span class="figure-scroll">{head}{svg[svg.index(">") + 1 :].strip()}</span>'
 
 
 def inline_figures(
@@ -43,9 +45,7 @@ def inline_figures(
         found = ALT.search(match[0])
         alt = found[1] if found else ""
         if not alt or html.unescape(alt).endswith(match[1]):
-            logger.warning(
-                "a figure has no alt text; give it by `mystnb: image: alt:`", location=page
-            )
+            logger.warning(NO_ALT, location=page)
         return inline(source.read_text(encoding="utf-8"), alt)
 
     if doctree is not None and "body" in context:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 # The roles of attention keep one colour in formulas, figures and demos. KaTeX passes an unknown
 # colour name through; core_mathml.py turns it into a class, so that the page's theme decides.
-MACROS = {
-    f"\\{role}": rf"\textcolor{{{role}}}{{#1}}" for role in ("query", "key", "value", "token")
-}
+ROLES = ("query", "key", "value", "token")
+MACROS = {f"\\{role}": rf"\textcolor{{{role}}}{{#1}}" for role in ROLES}
 
 
 class TexError(ValueError):

@@ -1,5 +1,5 @@
-// A formula wider than its box scrolls; the keyboard must be able to scroll it too.
-const boxes = document.querySelectorAll(".math-scroll");
+// A formula or figure wider than its box scrolls; the keyboard must be able to scroll it too.
+const boxes = document.querySelectorAll(".math-scroll, .figure-scroll");
 const watcher = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const scrolls = target.scrollWidth > target.clientWidth;
