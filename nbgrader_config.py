@@ -20,5 +20,7 @@ c.CourseDirectory.feedback_directory = "feedback"
 # nbgrader calls `alembic`, which is installed beside Python: found without activating .venv too.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
+c.ClearSolutions.text_stub = "*Your answer here: double-click, write, and press Shift+Enter.*"
+
 # The first cell of a lab imports torch, which can take a while on a cold disk.
 c.Execute.timeout = 120
