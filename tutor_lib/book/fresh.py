@@ -17,6 +17,7 @@ KINDS = {".py", ".js", ".css", ".json", ".safetensors"}
 # What no notebook imports: graders, and this extension but for its figures' style.
 OUTSIDE = {"grading", "book"}
 INSIDE = {"figures.py", "colours.css"}
+UNCLEAN = " with warnings"
 
 
 def imported(library: Path) -> Iterator[Path]:
@@ -40,15 +41,33 @@ def forget_old_runs(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
     """Empty the execution cache and read every page again if the library changed."""
-    build = Path(app.doctreedir).parent
-    note, now = build / ".library", digest()
-    if note.exists() and note.read_text(encoding="utf-8") == now:
+    note, now = note_of(app), digest()
+    before = note.read_text(encoding="utf-8") if note.exists() else ""
+    if before == now:
         return []
-    shutil.rmtree(build / ".jupyter_cache", ignore_errors=True)
-    note.write_text(now, encoding="utf-8")
+    if before != now + UNCLEAN:
+        shutil.rmtree(note.parent / ".jupyter_cache", ignore_errors=True)
+    note.write_text(now + UNCLEAN, encoding="utf-8")  # until the build is over
     return list(env.found_docs)
 
 
+def remember(app: Sphinx, error: Exception | None) -> None:
+    """Note a clean build as clean, and only that.
+
+    Sphinx forgets its warnings: a second `-W` build would pass over the page that failed the first.
+    """
+    note = note_of(app)
+    if not error and note.exists():
+        digested = note.read_text(encoding="utf-8").removesuffix(UNCLEAN)
+        note.write_text(digested + UNCLEAN * bool(app._warncount), encoding="utf-8")
+
+
+def note_of(app: Sphinx) -> Path:
+    """The file that remembers the last build, beside the execution cache."""
+    return Path(app.doctreedir).parent / ".library"
+
+
 def setup(app: Sphinx) -> None:
-    """Look at the library before any page is read."""
+    """Look at the library before any page is read; take note at the end."""
     app.connect("env-get-outdated", forget_old_runs)
+    app.connect("build-finished", remember)
