@@ -70,7 +70,7 @@ def sample(build):
         (r"x_{<t}", 'lspace="0.08em"'),
         (r"a\,b", '<mspace width="0.1667em">'),
         (r"\boxed{x}", '<mrow class="tutor-box">'),
-        (r"\begin{aligned}a&=b\end{aligned}", "text-align:right"),
+        (r"\begin{aligned}a&=b\end{aligned}", "text-align:-webkit-right"),
         (r"\begin{array}{l|c}a&b\end{array}", "border-right:1px solid"),
     ],
 )

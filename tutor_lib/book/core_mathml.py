@@ -170,7 +170,10 @@ def cell_styles(aligns: str, gaps: str, lines: str, columns: int) -> Iterator[st
         last = column == columns - 1
         right = 0.0 if last else length(next(gap)) / 2
         border = "border-right:1px solid;" if not last and next(line) != "none" else ""
-        yield f"text-align:{next(align)};padding-left:{left:g}em;padding-right:{right:g}em;{border}"
+        # What a cell holds is a block to Chromium; only the prefixed values move blocks.
+        side = next(align)
+        padding = f"padding-left:{left:g}em;padding-right:{right:g}em;"
+        yield f"text-align:{side};text-align:-webkit-{side};{padding}{border}"
         left = right
 
 
