@@ -13,7 +13,7 @@ from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.tokenize.bpe import END_OF_TEXT
 from tutor_lib.train import loop
-from tutor_lib.train.corpus import corpus, referents
+from tutor_lib.train.corpus import contrasts, corpus, referents
 from tutor_lib.train.schedule import warmup_cosine
 from tutor_lib.train.words import ANIMALS, FEELINGS, QUALITIES, THINGS
 
@@ -110,10 +110,9 @@ def test_the_corpus_repeats_from_its_seed_and_keeps_the_held_out_apart():
 
 def test_no_held_out_combination_is_trained_on():
     rng = random.Random(1)
-    held_out = {_combination(referents(rng, True).text) for _ in range(3000)}
-    trained = {
-        _combination(s) for s in re.findall(r"The [^.]* because it was [^.]*\.", corpus(0, 5000))
-    }
+    held_out = {_combination(referents(rng, True).prompt) for _ in range(3000)}
+    scenes = re.findall(r"The [^.]*? because it was \w+", corpus(0, 5000))
+    trained = {_combination(scene) for scene in scenes}
     assert len(held_out) > 100
     assert len(trained) > 1000
     assert not held_out & trained
@@ -124,12 +123,16 @@ def _combination(sentence: str) -> frozenset[str]:
     return frozenset(words & {*ANIMALS, *THINGS, *FEELINGS, *QUALITIES})
 
 
-def test_a_referent_sentence_names_what_the_reason_fits():
+@pytest.mark.parametrize(("draw", "connective"), [(referents, "so"), (contrasts, "but")])
+def test_the_reason_and_the_connective_decide_the_noun(draw, connective):
     rng = random.Random(2)
     for _ in range(200):
-        drawn = referents(rng, held_out=False)
-        reason = re.search(r"it was (\w+)", drawn.prompt)[1]
+        drawn = draw(rng, held_out=False)
+        reason = re.search(r"it was (\w+), (?:so|but) the$", drawn.prompt)[1]
         assert (drawn.referent in ANIMALS) == (reason in FEELINGS)
         assert (drawn.referent in THINGS) == (reason in QUALITIES)
-        assert f" {drawn.other} " in f"{drawn.prompt} "
-        assert drawn.text.startswith(f"{drawn.prompt} {drawn.referent} ")
+        assert (drawn.other in ANIMALS) == (drawn.referent in THINGS)
+        assert f" {drawn.other} " in drawn.prompt
+        assert drawn.prompt.endswith(f", {connective} the")
+        comes = drawn.referent if connective == "so" else drawn.other
+        assert drawn.ending.startswith(f"{comes} ")

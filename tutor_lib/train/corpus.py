@@ -3,7 +3,7 @@
 | kind | what must be learned to predict it well |
 |---|---|
 | lists said again | induction: find the last time this word came, and copy what followed |
-| referents | which of two nouns "it" was, told by the word after "it was" |
+| referents | which of two nouns comes: the word after "it was" tells, with "so" or "but" |
 | agreement | "is" or "are" from the first noun, across a noun of the other number |
 | gifts | who gave, who got: names that repeat |
 | tales | all of these, in the order of a story |
@@ -32,9 +32,10 @@ from tutor_lib.train.words import (
 
 @dataclass(frozen=True)
 class Referent:
-    """A sentence whose last word was decided by the word after "it was".
+    """A sentence in which the word after "it was" decides which noun comes next.
 
-    `prompt` ends right before the referent is named again; `other` is the wrong noun.
+    `prompt` ends right before a noun is named again: after "so the" the `referent` of "it",
+    after "but the" the `other` noun.
     """
 
     prompt: str
@@ -42,24 +43,40 @@ class Referent:
     other: str
     ending: str
 
-    @property
-    def text(self) -> str:
-        """The whole sentence."""
-        return f"{self.prompt} {self.referent} {self.ending}."
-
 
 def referents(rng: random.Random, held_out: bool) -> Referent:
-    """Draw a referent sentence from the training combinations, or from the held-out ones.
+    """Draw "…, so the" from the training combinations, or from the held-out ones.
 
     One combination of animal, thing and reason in ten is never trained on.
     """
+    scene, reason, referent, other = _scene(rng, held_out)
+    ending = f"{referent} {(FEELINGS | QUALITIES)[reason]}"
+    if rng.random() < 0.5:
+        ending += f", and {rng.choice(NAMES)} saw the {other}"
+    return Referent(f"{scene} because it was {reason}, so the", referent, other, ending)
+
+
+def contrasts(rng: random.Random, held_out: bool) -> Referent:
+    """Draw "…, but the": the other noun comes, with a reason of its own kind.
+
+    So the deciding word alone does not tell which noun is next, and nothing can be settled
+    before "so" or "but" is read.
+    """
+    scene, reason, referent, other = _scene(rng, held_out)
+    against = rng.choice([*(QUALITIES if reason in FEELINGS else FEELINGS)])
+    ending = f"{other} was {against}"
+    return Referent(f"{scene} because it was {reason}, but the", referent, other, ending)
+
+
+def _scene(rng: random.Random, held_out: bool) -> tuple[str, str, str, str]:
+    """A main clause, a reason, the noun that the reason fits, and the other noun."""
     while True:
         animal, thing = rng.choice(ANIMALS), rng.choice(THINGS)
         reasons = rng.choice([FEELINGS, QUALITIES])
         reason = rng.choice([*reasons])
         if _is_held_out(animal, thing, reason) == held_out:
             break
-    scene = rng.choice(
+    clause = rng.choice(
         [
             f"The {animal} {rng.choice(['sat', 'lay', 'slept', 'stood'])} on the {thing}",
             f"The {thing} was under the {animal}",
@@ -68,8 +85,7 @@ def referents(rng: random.Random, held_out: bool) -> Referent:
         ]
     )
     referent, other = (animal, thing) if reasons is FEELINGS else (thing, animal)
-    prompt = f"{scene} because it was {reason}, so the"
-    return Referent(prompt, referent, other, reasons[reason])
+    return clause, reason, referent, other
 
 
 def _is_held_out(*words: str) -> bool:
@@ -85,7 +101,7 @@ def corpus(seed: int, documents: int, held_out: bool = False) -> str:
         raise ValueError(f"documents must be positive, got {documents}")
     rng = random.Random(f"{seed} {held_out}")
     kinds: dict[Callable[[random.Random, bool], str], float] = {
-        _list: 0.30, _referents: 0.42, _agreements: 0.05, _gift: 0.05, _tale: 0.18,
+        _list: 0.32, _referents: 0.40, _agreements: 0.05, _gift: 0.05, _tale: 0.18,
     }  # fmt: skip
     chosen = rng.choices([*kinds], weights=[*kinds.values()], k=documents)
     return "".join(kind(rng, held_out) + END_OF_TEXT for kind in chosen)
@@ -108,7 +124,12 @@ def _made_up(rng: random.Random) -> str:
 
 
 def _referents(rng: random.Random, held_out: bool) -> str:
-    return " ".join(referents(rng, held_out).text for _ in range(rng.randint(1, 3)))
+    return " ".join(_referent(rng, held_out) for _ in range(rng.randint(1, 3)))
+
+
+def _referent(rng: random.Random, held_out: bool) -> str:
+    drawn = rng.choice([referents, referents, contrasts])(rng, held_out)
+    return f"{drawn.prompt} {drawn.ending}."
 
 
 def _agreements(rng: random.Random, held_out: bool) -> str:
@@ -156,7 +177,7 @@ def _tale(rng: random.Random, held_out: bool) -> str:
                 f"But the {treasure} was broken, so {hero} asked {friend} for help.",
             ]
         ),
-        rng.choice([referents(rng, held_out).text, _agreement(rng), _meal(rng, hero, friend)]),
+        rng.choice([_referent(rng, held_out), _agreement(rng), _meal(rng, hero, friend)]),
         f"In the end {hero} was {feeling}, so {hero} {FEELINGS[feeling]}.",
         rng.choice(
             [f"{friend} and {hero} were friends for ever.", f"{friend} kept the {treasure}."]
