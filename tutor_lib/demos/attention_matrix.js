@@ -29,10 +29,9 @@ export function moved(key, [t, s], length) {
 
 const STYLE = `
 .columns { display: grid; gap: 1.25rem 2rem; }
-@container (min-width: 56rem) { .columns { grid-template-columns: auto minmax(20rem, 1fr); align-items: start; } }
+@container (min-width: 50rem) { .columns { grid-template-columns: auto minmax(20rem, 1fr); align-items: start; } }
 .grid-box { overflow: auto; max-width: 100%; max-height: 36rem; padding: 0 0.25rem 0.5rem 0; }
 .grid { width: auto; border-collapse: separate; border-spacing: 1px; }
-.grid caption { white-space: normal; }
 .grid th { font-weight: 400; padding: 0; }
 .grid thead th { vertical-align: bottom; color: var(--td-k); padding: 0 0 4px; background: var(--td-surface); }
 .grid thead th .token { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 7rem; overflow: hidden; line-height: var(--cell); width: var(--cell); }
@@ -48,10 +47,10 @@ const STYLE = `
 .scale i { width: 7rem; height: 0.6rem; border-radius: 3px; background: linear-gradient(90deg in srgb, var(--td-heat-low), var(--td-heat-high)); }
 .steps { display: grid; gap: 0.9rem; }
 .steps ol { display: grid; gap: 0.9rem; padding: 0; list-style: none; counter-reset: step; }
-.steps li { counter-increment: step; display: grid; grid-template-columns: 1.6rem 1fr; column-gap: 0.6rem; row-gap: 0.3rem; }
-.steps li::before { content: counter(step); width: 1.5rem; height: 1.5rem; border-radius: 50%; display: grid; place-items: center;
-  border: 1px solid var(--td-line); color: var(--td-muted); font-size: 0.8125rem; grid-row: 1 / span 9; }
-.steps li > * { grid-column: 2; min-width: 0; }
+.steps ul { padding: 0; list-style: none; }
+.steps ol > li { counter-increment: step; position: relative; display: grid; gap: 0.3rem; padding-left: 2.2rem; min-width: 0; }
+.steps ol > li::before { content: counter(step); position: absolute; left: 0; width: 1.5rem; height: 1.5rem; border-radius: 50%; display: grid; place-items: center;
+  border: 1px solid var(--td-line); color: var(--td-muted); font-size: 0.8125rem; }
 .name { font-weight: 600; margin-right: 0.5rem; }
 .sum { font-size: 1rem; overflow-wrap: anywhere; }
 .result { font-weight: 700; }
@@ -111,13 +110,12 @@ const head = (stage, view) => view.heads[stage.model.get("layer")][stage.model.g
 
 /** One table cell a pair of positions. Colours and names come later, from `paint`. */
 function drawGrid(stage, view) {
-  const { tokens } = view, size = Math.max(18, Math.min(30, Math.floor(440 / tokens.length)));
+  const { tokens } = view;
   const label = (name) => h("span", { class: "token" }, name);
   view.columns = tokens.map((name) => h("th", { scope: "col" }, label(name)));
   view.rows = tokens.map((name) => h("th", { scope: "row" }, label(name)));
   view.cells = tokens.map((_, t) => tokens.map((_, s) => h("td", { role: "gridcell", tabindex: -1, class: s > t ? "future" : "" })));
-  const table = h("table", { class: "grid", role: "grid", "aria-label": "Attention weights", style: `--cell:${size}px` },
-    h("caption", {}, "Each row is a ", h("span", { class: "q" }, "query"), ", each column a ", h("span", { class: "k" }, "key"), ". A row’s weights sum to 100 %."),
+  const table = h("table", { class: "grid", role: "grid", "aria-label": "Attention weights", style: `--cell:clamp(17px, calc((100cqw - 9rem) / ${tokens.length}), ${Math.max(20, Math.min(28, Math.floor(420 / tokens.length)))}px)` },
     h("thead", {}, h("tr", { role: "row" }, h("td", { role: "presentation", style: "background:none;cursor:default" }), view.columns)),
     h("tbody", {}, view.cells.map((cells, t) => h("tr", { role: "row" }, view.rows[t], cells))));
   stage.listen(table, "click", (event) => go(stage, view, find(view, event.target)));
@@ -127,7 +125,8 @@ function drawGrid(stage, view) {
     event.preventDefault();
     go(stage, view, to);
   });
-  view.grid.replaceChildren(h("div", { class: "grid-box" }, table),
+  const legend = h("p", { class: "note" }, "Each row is a ", h("span", { class: "q" }, "query"), ", each column a ", h("span", { class: "k" }, "key"), ". A row’s weights sum to 100\u00a0%.");
+  view.grid.replaceChildren(legend, h("div", { class: "grid-box" }, table),
     h("p", { class: "scale" }, "0 %", h("i", {}), "100 %"));
 }
 
@@ -188,10 +187,9 @@ function step(name, sum, result, ...more) {
 
 function dotStep(steps, q, k, largest, size) {
   const product = (i) => `${fixed(q[i], 2)} × ${fixed(k[i], 2)} = ${fixed(steps.products[i], 2)}`;
-  const told = `Largest: ${largest.map((i) => `${product(i)} (dimension ${i})`).join("; ")}.`;
   return step("Dot product", h("span", {}, h("span", { class: "q" }, "q"), " · ", h("span", { class: "k" }, "k"), " = "), fixed(steps.dot),
     signedBars([...steps.products], { label: `The ${size} products whose sum is ${fixed(steps.dot)}`, marked: largest }),
-    h("p", { class: "note" }, told),
+    h("ul", { class: "note", "aria-label": "The three largest products" }, largest.map((i) => h("li", {}, `${product(i)} in dimension ${i}`))),
     details(`All ${size} products`, ["Dimension", "q", "k", "q × k"], [...steps.products].map((value, i) => [String(i), q[i], k[i], value])));
 }
 
@@ -201,9 +199,10 @@ function maskStep(steps, tokens, t, s) {
 }
 
 function softmaxStep(steps, t, s) {
-  const among = `e^x ÷ Σ e^x over positions 0–${t}`;
-  const terms = s <= t ? `${short(steps.exponential)} ÷ ${short(steps.sum)} = ` : "e^−∞ = 0, so the weight is ";
-  return step("Softmax", terms, percent(steps.weight), h("p", { class: "note" }, `${among}; here x = ${s <= t ? fixed(steps.masked) : "−∞"}.`));
+  const power = h("span", {}, "e", h("sup", {}, s <= t ? fixed(steps.masked) : "−∞"), ` ÷ Σ e`, h("sup", {}, "x"), " = ",
+    s <= t ? `${short(steps.exponential)} ÷ ${short(steps.sum)} = ` : "0, so the weight is ");
+  return step("Softmax", power, percent(steps.weight),
+    h("p", { class: "note" }, t ? `Σ sums over the scaled scores x of positions 0 to ${t}.` : "Σ has one term: position 0 sees only itself."));
 }
 
 /** A positive number, small or huge, in about four digits. */

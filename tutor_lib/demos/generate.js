@@ -16,13 +16,12 @@ export function promptIds(tokenizer, prompt) {
 }
 
 const STYLE = `
-.story { min-height: 4.2rem; padding: 0.75rem 0.9rem; border-radius: 8px; background: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; font-size: 1rem; line-height: 1.65; }
-.story mark { color: inherit; background: color-mix(in srgb, var(--td-token) 20%, var(--td-surface)); border-radius: 3px; padding: 0.08em 0; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
-.story mark:nth-of-type(even) { background: color-mix(in srgb, var(--td-token) 34%, var(--td-surface)); }
+.story { min-height: 4.2rem; padding: 0.75rem 0.9rem; border-radius: 8px; background: var(--td-paper); border: 1px solid var(--td-line); white-space: pre-wrap; overflow-wrap: anywhere; font-size: 1rem; line-height: 1.65; }
+.story mark { color: inherit; background: color-mix(in srgb, var(--td-token) 16%, var(--td-paper)); border-radius: 3px; padding: 0.08em 0; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
+.story mark:nth-of-type(even) { background: color-mix(in srgb, var(--td-token) 28%, var(--td-paper)); }
 .story mark:last-of-type { box-shadow: 0 2px 0 var(--td-token); }
 .story .end { font-size: 0.75rem; padding: 0.1rem 0.4rem; border: 1px solid var(--td-line); border-radius: 5px; color: var(--td-muted); white-space: nowrap; }
 .told { display: grid; gap: 0.35rem; }
-.controls > .control:last-child { flex-basis: 7rem; }
 `;
 
 function render({ model, el }) {

@@ -38,7 +38,9 @@ function runScript(path) {
 }
 
 export function decodeBase64(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const characters = atob(text), bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+  return bytes;
 }
 
 /** In JupyterLab Python holds the weights; asking for them keeps them out of the notebook. */

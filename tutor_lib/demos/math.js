@@ -3,10 +3,12 @@
 /** exp(x) / Σ exp(x). An entry of -Infinity gets weight 0. */
 export function softmax(scores) {
   // Subtracting the largest changes nothing in the quotient and keeps exp from overflowing.
-  const top = scores.reduce((a, b) => Math.max(a, b), -Infinity);
-  const weights = Float64Array.from(scores, (score) => Math.exp(score - top));
-  const sum = weights.reduce((a, b) => a + b, 0);
-  return weights.map((weight) => weight / sum);
+  let top = -Infinity, sum = 0;
+  for (let i = 0; i < scores.length; i++) if (scores[i] > top) top = scores[i];
+  const weights = new Float64Array(scores.length);
+  for (let i = 0; i < weights.length; i++) sum += weights[i] = Math.exp(scores[i] - top);
+  for (let i = 0; i < weights.length; i++) weights[i] /= sum;
+  return weights;
 }
 
 /** Σ a_i b_i. */
@@ -46,7 +48,9 @@ export function multiply(matrix, x) {
 /** g · x / √(mean(x²) + ε). */
 export function rmsNorm(x, gain, epsilon) {
   const scale = 1 / Math.sqrt(dot(x, x) / x.length + epsilon);
-  return x.map((value, i) => value * scale * gain[i]);
+  const out = new Float32Array(x.length);
+  for (let i = 0; i < out.length; i++) out[i] = x[i] * scale * gain[i];
+  return out;
 }
 
 /** The D/2 angles of one position: t · base^(-2i/D), in radians. */
@@ -81,7 +85,9 @@ export function attend(q, keys, values, count, stride, start) {
   const scores = new Float64Array(count);
   for (let s = 0; s < count; s++) {
     const row = s * stride + start;
-    scores[s] = dot(q, keys.subarray(row, row + size)) / Math.sqrt(size);
+    let sum = 0;
+    for (let i = 0; i < size; i++) sum += q[i] * keys[row + i];
+    scores[s] = sum / Math.sqrt(size);
   }
   const weights = softmax(scores);
   const mixed = new Float32Array(size);

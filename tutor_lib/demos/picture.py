@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+Number = int | float
+
 _FONT = "font-family:ui-monospace,Menlo,Consolas,monospace"
 CHARACTER = 8.4  # the width of one monospaced character at 14 px
 
 
-def svg(width: float, height: float, label: str, shapes: Iterable[str]) -> str:
+def svg(width: Number, height: Number, label: str, shapes: Iterable[str]) -> str:
     """An SVG picture that a screen reader names by `label`."""
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
@@ -15,7 +17,7 @@ def svg(width: float, height: float, label: str, shapes: Iterable[str]) -> str:
     )
 
 
-def text(x: float, y: float, content: str, colour: str = "ink", more: str = "") -> str:
+def text(x: Number, y: Number, content: str, colour: str = "ink", more: str = "") -> str:
     """A line of text whose baseline begins at (x, y)."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" style="fill:var(--td-{colour});white-space:pre" '
@@ -23,13 +25,13 @@ def text(x: float, y: float, content: str, colour: str = "ink", more: str = "") 
     )
 
 
-def box(x: float, y: float, width: float, height: float, fill: str, more: str = "") -> str:
+def box(x: Number, y: Number, width: Number, height: Number, fill: str, more: str = "") -> str:
     """A rectangle with a CSS colour as its fill."""
     size = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
     return f'<rect {size} style="fill:{fill}" {more}/>'
 
 
-def heat(share: float) -> str:
+def heat(share: Number) -> str:
     """The colour of a share between 0 and 1, as the demos mix it."""
     return f"color-mix(in srgb,var(--td-heat-high) {100 * share:.0f}%,var(--td-heat-low))"
 

@@ -102,9 +102,9 @@ export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)"
 /** A number with a true minus sign, so that columns align. */
 export const fixed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
 
-/** A share as a percentage that never rounds something to nothing. */
+/** A share as a percentage that never rounds something to nothing. Its spaces do not break. */
 export function percent(share) {
-  if (share === 0) return "0 %";
-  if (share < 0.0005) return "< 0.1 %";
-  return `${(100 * share).toFixed(1)} %`;
+  if (share === 0) return "0\u00a0%";
+  if (share < 0.0005) return "<\u00a00.1\u00a0%";
+  return `${(100 * share).toFixed(1)}\u00a0%`;
 }

@@ -121,8 +121,9 @@ export class Storyteller {
     const layer = this.layers[l];
     const read = rmsNorm(x, layer.ffnNorm, this.config.norm_eps);
     const up = multiply(layer.up, read);
-    const gated = multiply(layer.gate, read).map((value, i) => silu(value) * up[i]);
-    return multiply(layer.down, gated);
+    const gate = multiply(layer.gate, read);
+    for (let i = 0; i < gate.length; i++) gate[i] = silu(gate[i]) * up[i];
+    return multiply(layer.down, gate);
   }
 
   /** Compare the normalised vector with every token's embedding. */

@@ -3,7 +3,6 @@ export const STYLE = `
 :host { display: block; container-type: inline-size; }
 .demo {
   --soft: color-mix(in srgb, var(--td-ink) 5%, var(--td-surface));
-  --edge: color-mix(in srgb, var(--td-ink) 45%, var(--td-surface));
   box-sizing: border-box; display: grid; gap: 1rem; padding: 1.1rem 1.25rem 1.25rem;
   border: 1px solid var(--td-line); border-radius: 10px;
   background: var(--td-surface); color: var(--td-ink);
@@ -22,26 +21,26 @@ p, ol, ul, figure, table { margin: 0; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
 /* Controls */
-.controls { display: flex; flex-wrap: wrap; gap: 0.9rem 1.5rem; align-items: end; }
+.controls { display: flex; flex-wrap: wrap; gap: 0.9rem 1.5rem; align-items: start; }
 .control { display: grid; gap: 0.3rem; border: 0; margin: 0; padding: 0; min-width: 0; }
-.controls > .control { flex: 0 1 11rem; }
+.controls > .control { flex: 1 1 8rem; max-width: 13rem; }
 .controls > .choice { flex: 0 0 auto; }
 .control.wide { width: 100%; }
 .label { display: flex; justify-content: space-between; gap: 0.75rem; padding: 0;
   color: var(--td-muted); font-size: 0.8125rem; font-weight: 500; }
-.label output { color: var(--td-ink); font-weight: 600; }
+.label output { white-space: nowrap; color: var(--td-ink); font-weight: 600; }
 input, textarea, button, select { font: inherit; color: inherit; }
 input[type="range"] { width: 100%; margin: 0.25rem 0; accent-color: var(--td-accent); }
 textarea, input[type="number"] {
-  width: 100%; margin: 0; padding: 0.5rem 0.65rem; border: 1px solid var(--edge);
-  border-radius: 7px; background: var(--td-surface); }
+  width: 100%; margin: 0; padding: 0.5rem 0.65rem; border: 1px solid var(--td-edge);
+  border-radius: 7px; background: var(--td-paper); }
 textarea { resize: vertical; min-height: 2.6rem; line-height: 1.5; }
 input[type="number"] { max-width: 7rem; padding-block: 0.3rem; }
 button {
-  min-height: 2.1rem; padding: 0.3rem 0.85rem; border: 1px solid var(--edge); border-radius: 7px;
-  background: var(--td-surface); font-weight: 500; cursor: pointer; }
+  min-height: 2.1rem; padding: 0.3rem 0.85rem; border: 1px solid var(--td-edge); border-radius: 7px;
+  background: var(--td-paper); font-weight: 500; cursor: pointer; }
 button:hover { background: var(--soft); }
-button.primary { background: var(--td-accent); border-color: var(--td-accent); color: var(--td-surface); }
+button.primary { background: var(--td-accent); border-color: var(--td-accent); color: var(--td-paper); }
 button.primary:hover { background: color-mix(in srgb, var(--td-accent) 88%, var(--td-ink)); }
 button[aria-disabled="true"] { opacity: 1; color: var(--td-muted); background: var(--soft);
   border-color: var(--td-line); cursor: not-allowed; }
@@ -49,15 +48,15 @@ button[aria-disabled="true"] { opacity: 1; color: var(--td-muted); background: v
 .presets { display: flex; flex-wrap: wrap; gap: 0.4rem; align-items: center; }
 .presets .label { margin-right: 0.25rem; }
 button.chip { min-height: 1.75rem; padding: 0.1rem 0.7rem; border-radius: 999px; font-size: 0.8125rem;
-  border-color: var(--td-line); }
+  border-color: var(--td-line); background: transparent; }
 button.chip[aria-pressed="true"] { border-color: var(--td-accent); color: var(--td-accent);
   background: color-mix(in srgb, var(--td-accent) 8%, var(--td-surface)); }
-.segments { display: inline-flex; border: 1px solid var(--edge); border-radius: 7px; overflow: hidden; }
+.segments { display: inline-flex; border: 1px solid var(--td-edge); border-radius: 7px; overflow: hidden; background: var(--td-paper); }
 .segments label { position: relative; display: block; cursor: pointer; }
 .segments label + label { border-left: 1px solid var(--td-line); }
 .segments input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer; }
 .segments span { display: block; min-width: 2.1rem; padding: 0.25rem 0.6rem; text-align: center; }
-.segments input:checked + span { background: var(--td-accent); color: var(--td-surface); font-weight: 600; }
+.segments input:checked + span { background: var(--td-accent); color: var(--td-paper); font-weight: 600; }
 .segments input:focus-visible + span { outline: 2px solid var(--td-ink); outline-offset: -4px; border-radius: 6px; }
 :focus-visible { outline: 2px solid var(--td-accent); outline-offset: 2px; }
 
@@ -87,6 +86,7 @@ tr.chosen th, tr.chosen .number { font-weight: 700; }
 .signed rect { fill: color-mix(in srgb, var(--td-muted) 60%, var(--td-surface)); }
 .signed rect.marked { fill: var(--td-accent); }
 details > summary { cursor: pointer; color: var(--td-muted); font-size: 0.8125rem; }
+sup { font-size: 0.75em; line-height: 0; vertical-align: super; }
 .scroll { overflow: auto; max-height: 15rem; margin-top: 0.5rem; }
 .plain { font-size: 0.8125rem; }
 .plain td, .plain tbody th { padding-block: 0.1rem; border-top: 1px solid var(--td-line); }

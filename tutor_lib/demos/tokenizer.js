@@ -35,7 +35,7 @@ button.word[aria-pressed="true"] { border-color: var(--td-accent); background: c
 .counts b { font-size: 1.25rem; font-weight: 600; }
 .counts span { color: var(--td-muted); font-size: 0.8125rem; }
 .merges { display: grid; gap: 0.75rem; padding-top: 1rem; border-top: 1px solid var(--td-line); }
-.stepper { display: grid; grid-template-columns: auto minmax(6rem, 18rem) auto; gap: 0.75rem; align-items: end; justify-content: start; }
+.stepper { display: grid; grid-template-columns: auto minmax(7.5rem, 18rem) auto; gap: 0.6rem; align-items: end; justify-content: start; }
 .row { display: flex; flex-wrap: wrap; gap: 4px; min-height: 2.9rem; align-items: center; }
 .log { max-width: 34rem; font-size: 0.875rem; }
 .log td, .log tbody th { padding: 0.2rem 0.75rem 0.2rem 0; border-top: 1px solid var(--td-line); white-space: nowrap; }
@@ -107,7 +107,7 @@ function drawMerges(stage, tokenizer, parts, words) {
   const title = h("p", {});
   const back = button(stage, "Back", () => stage.set({ step: stage.model.get("step") - 1 }));
   const next = button(stage, "Merge", () => stage.set({ step: stage.model.get("step") + 1 }), { class: "primary" });
-  const range = slider(stage, "step", { label: "Merges done", min: 0, max: 0, step: 1, format: (n) => `${n} of ${steps.length - 1}` });
+  const range = slider(stage, "step", { label: "Merges", min: 0, max: 0, step: 1, format: (n) => `${n} of ${steps.length - 1}` });
   const row = h("div", { class: "row" }), said = h("p", {}), log = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Merges so far" });
   parts.merges.append(title, h("div", { class: "stepper" }, back, range.node, next), row, said, log);
   const choose = () => {

@@ -33,11 +33,12 @@ def storyteller_script() -> str:
 
 
 def storyteller_message() -> tuple[dict[str, Any], bytes]:
-    """Config, tensor names and shapes, merges; and the weights as 16-bit floats.
+    """Config, tensor names and shapes, merges; and the weights as 16-bit floats."""
+    return pack(*storyteller())
 
-    Raises ValueError if a weight is not finite in 16 bits.
-    """
-    model, tokenizer = storyteller()
+
+def pack(model: Decoder, tokenizer: BytePairTokenizer) -> tuple[dict[str, Any], bytes]:
+    """The same for any decoder. Raises ValueError if a weight is not finite in 16 bits."""
     parameters = {name: p.detach().numpy() for name, p in model.state_dict().items()}
     data = {
         "config": asdict(model.config),
