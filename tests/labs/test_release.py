@@ -71,9 +71,8 @@ def cell_before(course, grade_id):
 def test_each_exercise_says_what_it_takes_and_has_three_hints(course, name):
     text = cell_before(course, name)
     assert re.search(r"\*\d+ minutes · [●○]{5} · \d points? · (unlocks|read by)", text)
-    hints = re.findall(r"<details><summary>Hint (\d): [a-z ]+</summary>\n\n(.+?)\n\n</details>", text,
-                       re.DOTALL)  # fmt: skip
-    assert [number for number, _ in hints] == ["1", "2", "3"]
+    hint = r"<details><summary>Hint (\d): [a-z ]+</summary>\n\n.+?\n\n</details>"
+    assert re.findall(hint, text, re.DOTALL) == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("name", EXERCISES)

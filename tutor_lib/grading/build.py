@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from jupytext.myst import MystMetadataParsingError
 from nbformat import NotebookNode
 
 # Without versions, so that the file does not depend on who makes it.
@@ -33,9 +34,13 @@ def labs_of(course: Path) -> list[str]:
 def read_source(path: Path) -> NotebookNode:
     """The notebook in a MyST text file, with ids from `grade_id` or position and no outputs.
 
-    Raises ValueError if nbgrader's metadata in it are incomplete or a `grade_id` comes twice.
+    Raises ValueError if the text is no MyST notebook, nbgrader's metadata in it are incomplete,
+    or a `grade_id` comes twice.
     """
-    notebook = nbformat.from_dict(jupytext.read(path, fmt="md:myst"))
+    try:
+        notebook = nbformat.from_dict(jupytext.read(path, fmt="md:myst"))
+    except (nbformat.ValidationError, MystMetadataParsingError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     check_metadata(notebook, path)
     for position, cell in enumerate(notebook.cells):
         cell.id = cell.metadata.get("nbgrader", {}).get("grade_id", f"cell-{position:02}")
