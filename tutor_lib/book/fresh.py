@@ -5,6 +5,7 @@ the book could be those of an older library.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,5 +70,7 @@ def note_of(app: Sphinx) -> Path:
 
 def setup(app: Sphinx) -> None:
     """Look at the library before any page is read; take note at the end."""
+    # For a notebook's kernel: two threads of a small model on a busy machine wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     app.connect("env-get-outdated", forget_old_runs)
     app.connect("build-finished", remember)
