@@ -4,7 +4,8 @@ import { h } from "./stage.js";
 /** A slider with its value written beside it. `format` says the value in words; `stretch` moves its end. */
 export function slider(stage, name, { label, min, max, step, format = String }) {
   const input = h("input", { type: "range", min, max, step });
-  const value = h("output", {});
+  // The input says its value itself, as aria-valuetext.
+  const value = h("span", { class: "value", "aria-hidden": "true" });
   stage.listen(input, "input", () => stage.set({ [name]: Number(input.value) }));
   const show = () => {
     input.value = stage.model.get(name);

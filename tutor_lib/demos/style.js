@@ -28,7 +28,7 @@ p, ol, ul, figure, table { margin: 0; }
 .control.wide { width: 100%; }
 .label { display: flex; justify-content: space-between; gap: 0.75rem; padding: 0;
   color: var(--td-muted); font-size: 0.8125rem; font-weight: 500; }
-.label output { white-space: nowrap; color: var(--td-ink); font-weight: 600; }
+.label .value { white-space: nowrap; color: var(--td-ink); font-weight: 600; }
 input, textarea, button, select { font: inherit; color: inherit; }
 input[type="range"] { width: 100%; margin: 0.25rem 0; accent-color: var(--td-accent); }
 textarea, input[type="number"] {

@@ -66,15 +66,11 @@ function render({ model, el }) {
 function drawText(stage, tokenizer, parts) {
   let words = [];
   const cut = () => {
-    words = cutWords(tokenizer, stage.model.get("text"));
-    const ids = words.flatMap((word) => word.ids);
+    const next = cutWords(tokenizer, stage.model.get("text"));
+    const ids = next.flatMap((word) => word.ids);
     parts.counts.replaceChildren(...countNodes(counts(stage.model.get("text"), ids)));
-    let first = 0;
-    parts.pieces.replaceChildren(...words.map((word, i) => {
-      const node = wordButton(stage, tokenizer, word, i, first);
-      first += word.ids.length;
-      return node;
-    }));
+    replaceChanged(parts.pieces, words, next, (word) => wordButton(tokenizer, word));
+    words = next;
     stage.set({ ids, word: Math.max(0, Math.min(stage.model.get("word"), words.length - 1)) });
     mark();
   };
@@ -82,6 +78,10 @@ function drawText(stage, tokenizer, parts) {
     node.setAttribute("aria-pressed", String(i === stage.model.get("word"))));
   stage.watch(["text"], cut);
   stage.onChange("word", mark);
+  stage.listen(parts.pieces, "click", (event) => {
+    const chosen = [...parts.pieces.children].indexOf(event.target.closest("button"));
+    if (chosen >= 0) stage.set({ word: chosen });
+  });
   return () => words;
 }
 
@@ -91,9 +91,27 @@ function countNodes({ characters, bytes, tokens }) {
     .map(([value, name]) => h("div", {}, h("b", {}, String(value)), h("span", {}, name)));
 }
 
-function wordButton(stage, tokenizer, { ids }, i, first) {
-  return button(stage, ids.map((id, j) => pieceNode(tokenizer, id, (first + j) % 2 === 0)),
-    () => stage.set({ word: i }), { class: "word", "aria-pressed": "false" });
+/** Make nodes only for the words between those that both texts begin and end with. */
+function replaceChanged(parent, old, next, make) {
+  const shorter = Math.min(old.length, next.length);
+  let start = 0, end = 0;
+  while (start < shorter && old[start].word === next[start].word) start++;
+  while (end < shorter - start && old.at(-1 - end).word === next.at(-1 - end).word) end++;
+  const nodes = [...parent.children];
+  nodes.slice(start, old.length - end).forEach((node) => node.remove());
+  const made = next.slice(start, next.length - end).map(make);
+  parent.insertBefore(fragment(made), nodes[old.length - end] ?? null);
+}
+
+function fragment(nodes) {
+  const all = document.createDocumentFragment();
+  all.append(...nodes);
+  return all;
+}
+
+function wordButton(tokenizer, { ids }) {
+  return h("button", { type: "button", class: "word", "aria-pressed": "false" },
+    ids.map((id, i) => pieceNode(tokenizer, id, i % 2 === 0)));
 }
 
 function pieceNode(tokenizer, id, even, isNew = false) {

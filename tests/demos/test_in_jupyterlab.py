@@ -1,0 +1,63 @@
+"""The same three demos in a running JupyterLab, with Python listening."""
+
+import nbformat
+import pytest
+
+CELLS = [
+    "from tutor_lib.demos import *\ntokenizer = Tokenizer()\ntokenizer",
+    "matrix = AttentionMatrix()\nmatrix",
+    "generate = Generate()\ngenerate",
+    "tokenizer.text, len(tokenizer.ids), matrix.layer, generate.temperature, generate.text",
+]
+
+
+@pytest.fixture
+def page(browser, jupyterlab):
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, jupyterlab.folder / "demos.ipynb")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    jupyterlab.open(page, "demos.ipynb")
+    yield page
+    page.close()
+
+
+def test_three_demos_reach_python(page, jupyterlab):
+    """Each draws with the storyteller that Python sends; a control moved there is a trait here."""
+    for cell in range(3):
+        jupyterlab.run(page, cell)
+    shown = page.locator(".jp-OutputArea")
+    shown.nth(1).locator(".grid").wait_for()
+    shown.nth(2).locator(".story").wait_for()
+    assert page.locator(".tutor-picture").count() == 0
+
+    shown.nth(0).get_by_role("textbox", name="Your text").fill("dd a cat")
+    shown.nth(1).get_by_role("radio", name="1").first.check(force=True)
+    temperature = shown.nth(2).get_by_role("slider", name="Temperature")
+    temperature.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    shown.nth(2).get_by_role("button", name="Sample one").click()
+
+    told = jupyterlab.run(page, 3)
+    text, ids, layer, heat, story = eval(told.split("]:", 1)[-1].strip())
+    assert (text, layer, heat) == ("dd a cat", 1, 0.8)
+    assert ids == int(shown.nth(0).locator(".counts b").nth(2).text_content())
+    assert len(story) > len("The cat sat on the mat because it was tired, so the")
+
+
+def test_python_moves_the_demo_and_keys_stay_in_it(page, jupyterlab):
+    """Letters typed into a demo are no shortcuts: "dd" would delete the cell."""
+    jupyterlab.run(page, 0)
+    box = page.locator(".jp-OutputArea").nth(0).get_by_role("textbox", name="Your text")
+    box.wait_for()
+    jupyterlab.write(page, 3, "tokenizer.text = 'from Python'")
+    jupyterlab.run(page, 3)
+    page.wait_for_function("(node) => node.value === 'from Python'", arg=box.element_handle())
+    cells = page.locator(".jp-Cell").count()
+    word = page.locator(".jp-OutputArea").nth(0).locator("button.word").first
+    word.focus()
+    for key in "ddaxb":
+        page.keyboard.press(key)
+    assert page.locator(".jp-Cell").count() == cells
