@@ -12,11 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Every call into the library is checked against its annotated shapes, where beartype is.
+# Every call with tensors is checked against its annotated shapes, where beartype is.
+SHAPED = ["embed", "attention", "ffn", "predict", "model", "train.loop", "inside", "checks"]
 if importlib.util.find_spec("beartype"):
     from jaxtyping import install_import_hook
 
-    install_import_hook("tutor_lib", "beartype.beartype")
+    install_import_hook([f"tutor_lib.{package}" for package in SHAPED], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")
