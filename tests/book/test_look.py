@@ -167,13 +167,42 @@ def test_the_browser_keeps_every_rule_that_matches(browser, book):
 
 
 def test_the_library_is_told_apart_by_content_and_name(tmp_path):
+    def digest() -> str:
+        return fresh.digest(tmp_path, fresh.imported(tmp_path))
+
     (tmp_path / "model").mkdir()
     (tmp_path / "grading").mkdir()
     (tmp_path / "model" / "a.py").write_text("x = 1")
-    first = fresh.digest(tmp_path)
+    first = digest()
     (tmp_path / "grading" / "b.py").write_text("graders change no page")
-    assert fresh.digest(tmp_path) == first
+    assert digest() == first
     (tmp_path / "model" / "a.py").write_text("x = 2")
-    second = fresh.digest(tmp_path)
+    second = digest()
     (tmp_path / "model" / "a.py").rename(tmp_path / "model" / "b.py")
-    assert len({first, second, fresh.digest(tmp_path)}) == 3
+    assert len({first, second, digest()}) == 3
+
+
+def test_a_changed_library_empties_the_execution_cache(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    def read_again(warnings: int = 0) -> list[str]:
+        docs = fresh.forget_old_runs(app, env, set(), set(), set())
+        app._warncount = warnings
+        fresh.remember(app, None)
+        return docs
+
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "a.py").write_text("x = 1")
+    monkeypatch.setattr(fresh, "LIBRARY", tmp_path / "lib")
+    app = SimpleNamespace(doctreedir=tmp_path / "doctrees", _warncount=0)
+    env = SimpleNamespace(found_docs={"intro"})
+    cache = tmp_path / ".jupyter_cache"
+    assert read_again() == ["intro"]
+    cache.mkdir()
+    assert read_again(warnings=1) == []
+    assert read_again() == ["intro"]  # the build before had warnings
+    assert cache.exists()
+    assert read_again() == []
+    (tmp_path / "lib" / "a.py").write_text("x = 2")
+    assert read_again() == ["intro"]
+    assert not cache.exists()

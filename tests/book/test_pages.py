@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-# Measured: at most 134 kB with a demo on the page. The project promises 400 kB.
-PROMISED, ACHIEVED = 400_000, 170_000
+# Measured: 92 kB without a demo, 190 kB at most. The project promises 400 kB.
+PROMISED, ACHIEVED = 400_000, 220_000
 
 
 def toc_files() -> list[str]:
@@ -39,6 +39,8 @@ def test_the_table_of_contents_is_the_chapters_folder():
 @pytest.mark.parametrize("kind", ["disk", "server"])
 def test_a_page_asks_for_nothing_outside_and_makes_no_errors(visit, address, kind, path):
     with visit(address(kind), path) as seen:
+        if path == "index.html":  # sends the reader on to the first chapter
+            seen.page.wait_for_url("**/chapters/intro.html")
         settle(seen.page)
         assert seen.outside == []
         assert seen.errors == []
@@ -144,14 +146,15 @@ def test_every_icon_is_drawn_and_every_button_has_a_name(visit, address, width):
             assert icon["mask"].startswith('url("data:image/svg+xml'), icon
             assert icon["width"] > 10, icon
         buttons = seen.page.locator("button:visible, .article-header-buttons a:visible").all()
-        assert all(b.get_attribute("aria-label") or b.inner_text().strip() for b in buttons)
+        assert all(b.get_attribute("aria-label") or b.text_content().strip() for b in buttons)
 
 
 def test_the_menu_opens_on_a_phone(visit, address):
     with visit(address("disk"), CHAPTERS[0], 360) as seen:
-        assert not seen.page.get_by_role("link", name="Attention", exact=True).first.is_visible()
+        chapter = seen.page.locator("nav.bd-links a", has_text="Attention").first
+        assert not chapter.is_visible()
         seen.page.get_by_role("button", name="Chapters").click()
-        seen.page.locator("dialog[open] a", has_text="Attention").first.click()
+        chapter.click()
         seen.page.wait_for_url("**/pipeline/attention.html**")
 
 
@@ -160,6 +163,6 @@ def test_a_page_reads_without_scripts(browser, book):
     page = context.new_page()
     page.goto((book / CHAPTERS[3]).as_uri())
     assert page.locator("math").count() > 0
-    assert page.locator("h1").is_visible()
+    assert page.locator("article h1").is_visible()
     assert not page.get_by_role("button", name="Colour mode").is_visible()
     context.close()

@@ -7,13 +7,14 @@ the book could be those of an older library.
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-LIBRARY = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+LIBRARY = HERE.parent
 KINDS = {".py", ".js", ".css", ".json", ".safetensors"}
 # What no notebook imports: graders, and this extension but for its figures' style.
 OUTSIDE = {"grading", "book"}
@@ -29,11 +30,11 @@ def imported(library: Path) -> Iterator[Path]:
             yield path
 
 
-def digest(library: Path = LIBRARY) -> str:
-    """One hash of all those files and of their names."""
+def digest(folder: Path, paths: Iterable[Path]) -> str:
+    """One hash of files and of their names."""
     total = hashlib.sha256()
-    for path in imported(library):
-        total.update(str(path.relative_to(library)).encode() + b"\0")
+    for path in paths:
+        total.update(str(path.relative_to(folder)).encode() + b"\0")
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
@@ -41,12 +42,14 @@ def digest(library: Path = LIBRARY) -> str:
 def forget_old_runs(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
-    """Empty the execution cache and read every page again if the library changed."""
-    note, now = note_of(app), digest()
+    """Read every page again if the extension changed; run it again if the library did."""
+    library = digest(LIBRARY, imported(LIBRARY))
+    now = f"{library} {digest(HERE, sorted(HERE.rglob('*.py')))}"
+    note = note_of(app)
     before = note.read_text(encoding="utf-8") if note.exists() else ""
     if before == now:
         return []
-    if before != now + UNCLEAN:
+    if not before.startswith(library):
         shutil.rmtree(note.parent / ".jupyter_cache", ignore_errors=True)
     note.write_text(now + UNCLEAN, encoding="utf-8")  # until the build is over
     return list(env.found_docs)

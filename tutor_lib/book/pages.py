@@ -14,6 +14,8 @@ HERE = Path(__file__).parent
 STYLES = ("colours.css", "icons.css", "math-font.css", "math.css", "book.css")
 # sphinx-design's script only keeps tabs of one name in step from page to page.
 UNUSED = {"design-tabs.js"}
+# A page opened from disk may not read the others to quote them beside a search result.
+NO_QUOTES = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
 
 
 def add_folders(app: Sphinx, config: Config) -> None:
@@ -27,11 +29,14 @@ def trim(
 ) -> None:
     """Leave out the scripts that a page of this book has no use for."""
     context["favicon"] = quote(FAVICON)
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if Path(getattr(script, "filename", None) or "").name not in UNUSED
-    ]
+    context["script_files"] = [script for script in context["script_files"] if needed(script)]
+
+
+def needed(script: Any) -> bool:
+    """Whether a page needs a script; the state of a demo, for one, is in the demo itself."""
+    name = Path(getattr(script, "filename", None) or "").name
+    kind = getattr(script, "attributes", {}).get("type")
+    return name not in UNUSED and kind != "application/vnd.jupyter.widget-state+json"
 
 
 def setup(app: Sphinx) -> None:
@@ -39,5 +44,6 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", add_folders)
     for style in STYLES:
         app.add_css_file(style, priority=900)  # after the theme's
+    app.add_js_file(None, body=NO_QUOTES, priority=300)  # after Sphinx has set its options
     app.add_js_file("book.js", loading_method="defer")
     app.connect("html-page-context", trim, priority=900)

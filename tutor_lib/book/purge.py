@@ -23,6 +23,7 @@ OPAQUE = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|url\([^)\"']*\)")
 
 # Theme files that no page loads any more.
 LEFT_OVER = ("vendor", "locales", "images", "scripts/bootstrap.js", "scripts/fontawesome.js",
+             "scripts/bootstrap.js.LICENSE.txt", "scripts/fontawesome.js.LICENSE.txt",
              "styles/theme.css", "webpack-macros.html", "sbt-webpack-macros.html",
              "design-tabs.js", "file.png", "plus.png", "minus.png")  # fmt: skip
 
@@ -107,7 +108,11 @@ def purge_book(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
-    for path in [*(static / name for name in LEFT_OVER), *static.rglob("*.map")]:
+    for path in [
+        *(static / name for name in LEFT_OVER),
+        *static.rglob("*.map"),
+        *static.rglob("*.LICENSE.txt"),
+    ]:
         remove(path)
     theirs = [path for path in static.rglob("*.css") if path.name not in STYLES]
     sheets = {path: path.read_text(encoding="utf-8") for path in theirs}
