@@ -17,7 +17,8 @@ def page(browser, jupyterlab):
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(notebook, jupyterlab.folder / "demos.ipynb")
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    # High enough for all: JupyterLab takes away what is scrolled out of sight.
+    page = browser.new_page(viewport={"width": 1280, "height": 4000})
     jupyterlab.open(page, "demos.ipynb")
     yield page
     page.close()

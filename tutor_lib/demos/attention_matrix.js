@@ -114,7 +114,8 @@ function drawGrid(stage, view) {
   const label = (name) => h("span", { class: "token" }, name);
   view.columns = tokens.map((name) => h("th", { scope: "col" }, label(name)));
   view.rows = tokens.map((name) => h("th", { scope: "row" }, label(name)));
-  view.cells = tokens.map((_, t) => tokens.map((_, s) => h("td", { role: "gridcell", tabindex: -1, class: s > t ? "future" : "" })));
+  view.cells = tokens.map((_, t) => tokens.map((_, s) => h("td", { role: "gridcell", tabindex: -1, class: s > t && "future",
+    "aria-label": s > t && `${tokens[t]}, ${tokens[s]}: masked` })));
   const table = h("table", { class: "grid", role: "grid", "aria-label": "Attention weights", style: `--cell:clamp(17px, calc((100cqw - 9rem) / ${tokens.length}), ${Math.max(20, Math.min(28, Math.floor(420 / tokens.length)))}px)` },
     h("thead", {}, h("tr", { role: "row" }, h("td", { role: "presentation", style: "background:none;cursor:default" }), view.columns)),
     h("tbody", {}, view.cells.map((cells, t) => h("tr", { role: "row" }, view.rows[t], cells))));
@@ -144,14 +145,17 @@ function go(stage, view, to) {
 function paint(stage, view) {
   if (!view.heads.length) return;
   const { weights } = head(stage, view), { tokens } = view;
-  view.cells.forEach((cells, t) => cells.forEach((cell, s) => {
-    const share = s <= t ? weights[t][s] : 0;
-    cell.style.setProperty("--heat", `${(100 * share).toFixed(1)}%`);
-    cell.setAttribute("aria-label", s <= t ? `${tokens[t]} looks at ${tokens[s]}: ${percent(share)}` : `${tokens[t]}, ${tokens[s]}: masked`);
-  }));
+  weights.forEach((row, t) => row.forEach((share, s) => heatCell(view.cells[t][s], share, `${tokens[t]} looks at ${tokens[s]}: ${percent(share)}`)));
   const { self, previous, first } = headSummary(weights);
   view.about.textContent = tokens.length < 2 ? "" : `On this text, this head puts ${percent(self)} of its weight on the token itself, ${percent(previous)} on the one before, ${percent(first)} on the first.`;
   select(stage, view);
+}
+
+function heatCell(cell, share, label) {
+  const heat = `${Math.round(100 * share)}%`;
+  // Most weights are near zero and stay there: what does not change need not be styled again.
+  if (cell.heat !== heat) cell.style.setProperty("--heat", (cell.heat = heat));
+  cell.setAttribute("aria-label", label);
 }
 
 function select(stage, view) {

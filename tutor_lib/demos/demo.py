@@ -40,9 +40,9 @@ class Demo(anywidget.AnyWidget):
         if unknown := sorted(traits.keys() - set(self.trait_names())):
             known = ", ".join(self._state_names())
             raise ValueError(f"{type(self).__name__} has no {', '.join(unknown)}; it has {known}")
-        super().__init__(**traits)
         if preset is not None:
-            self.set_trait(self.PRESET_TRAIT, self._preset(preset))
+            traits[self.PRESET_TRAIT] = self._preset(preset, traits.get("presets", self.presets))
+        super().__init__(**traits)
         self.on_msg(self._answer)
 
     def picture(self) -> str:
@@ -84,10 +84,11 @@ class Demo(anywidget.AnyWidget):
     def _page_state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._state_names()}
 
-    def _preset(self, name: str) -> str:
-        if name not in self.presets:
-            raise ValueError(f"no preset {name!r}; there are {', '.join(self.presets)}")
-        return self.presets[name]
+    @staticmethod
+    def _preset(name: str, presets: dict[str, str]) -> str:
+        if name not in presets:
+            raise ValueError(f"no preset {name!r}; there are {', '.join(presets)}")
+        return presets[name]
 
     def _answer(self, widget: Any, message: Any, buffers: Any) -> None:
         """The front end asked for the storyteller: a notebook need not store its weights."""
