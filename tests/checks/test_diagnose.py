@@ -165,7 +165,7 @@ def test_jupyter_shows_the_diagnosis_alone():
     assert max(map(len, shown.splitlines())) <= 78
 
 
-def test_warnings_and_stderr_of_a_right_answer_cost_nothing(capsys):
+def test_warnings_and_stderr_of_a_right_answer_cost_nothing(capsys, recwarn):
     """nbgrader scores a test cell that writes one character to stderr as failed."""
 
     def student(x, dim):
@@ -176,6 +176,7 @@ def test_warnings_and_stderr_of_a_right_answer_cost_nothing(capsys):
     LAB.check("softmax", student)
     seen = capsys.readouterr()
     assert seen.err == ""
+    assert len(recwarn) == 0
     assert "debug" in seen.out
 
 

@@ -111,3 +111,14 @@ def test_labels_without_tick_positions():
         return axes
 
     assert "chooses its own ticks" in plot_weights.diagnose(draw)
+
+
+def test_labels_at_the_edges_of_a_meshs_cells():
+    """pcolormesh draws cell i from i to i + 1: a tick at i stands between two cells."""
+
+    def draw(weights, tokens):
+        axes = mesh(weights, tokens)
+        axes.set(xticks=range(len(tokens)), xticklabels=tokens)
+        return axes
+
+    assert "at the middle of its row or column" in plot_weights.diagnose(draw)

@@ -22,7 +22,7 @@ class Course:
         """Run `python -m …` in the course's folder."""
         alone = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_NO_CONFIG": "1"}
         return subprocess.run([sys.executable, "-m", *arguments], cwd=self.folder, env=alone,
-                              capture_output=True, text=True, timeout=300)  # fmt: skip
+                              capture_output=True, text=True, timeout=550)  # fmt: skip
 
     def nbgrader(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run an nbgrader command, which must succeed."""
