@@ -109,7 +109,7 @@ def test_a_formula_that_cannot_be_shown_is_an_error(core, tex, message):
 
 
 def test_one_formula_does_not_change_the_next(core):
-    core(r"\def\query#1{wrong}\query{Q}")
+    core(r"\gdef\query#1{wrong}\query{Q}")
     assert "tutor-query" in core(r"\query{Q}")
 
 

@@ -5,7 +5,7 @@ const macros = JSON.parse(process.argv[3]);
 function render({ tex, display }) {
   const options = { displayMode: display, output: "mathml", throwOnError: true, strict: "ignore" };
   try {
-    // A copy: a \def in one formula must not reach the next.
+    // A copy: a \gdef in one formula must not reach the next.
     return { mathml: katex.renderToString(tex, { ...options, macros: { ...macros } }) };
   } catch (error) {
     return { error: error.message };
