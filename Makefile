@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LAB ?= attention
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -25,8 +24,8 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lab: $(VENV)/.lab  ## open the labs in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=labs
+lab: $(VENV)/.lab  ## open the first lab in JupyterLab; the chapters are there too
+	$(BIN)/jupyter lab labs/attention/attention.ipynb
 
 labs: $(VENV)/.dev  ## generate labs/ from solutions/
 	$(BIN)/python -m tutor_lib.grading.build
