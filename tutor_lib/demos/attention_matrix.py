@@ -13,6 +13,7 @@ from tutor_lib.inside.trace import attention_weights
 PRESETS = {
     "it was tired": "The cat sat on the mat because it was tired, so the",
     "it was soft": "The cat sat on the mat because it was soft, so the",
+    "tired, but": "The cat sat on the mat because it was tired, but the",
     "a list said again": "Mia said: cat red forest key. Tom said: cat red forest",
     "is or are": "The cats by the box are red. The cat by the boxes",
 }

@@ -56,7 +56,7 @@ function nodes() {
   return {
     story: h("div", { class: "story", role: "region", "aria-label": "The story so far", tabindex: "0" }),
     room: h("span", {}), status: h("p", { class: "note", role: "status" }),
-    chart: bars({ label: "The next token: the twelve most probable", columns: ["Token", "Before", "After the cuts"] }),
+    chart: bars({ label: "The next token: the twelve most probable, before and after the cuts", columns: ["Token", "Before", "After"] }),
   };
 }
 
@@ -158,9 +158,15 @@ function show(stage, view) {
 function drawStory(view) {
   const { tokenizer } = view.teller, first = view.prompt.length, end = tokenizer.endOfTextId;
   const ids = tokensOf(view), texts = tokenizer.decodeEach(ids);
-  view.story.replaceChildren(...ids.map((id, i) => (id === end
+  view.story.replaceChildren(...ids.flatMap((id, i) => (id === end
     ? h("span", { class: "end" }, i < first ? "a text begins" : "end of text")
-    : i < first ? texts[i] : h("mark", {}, texts[i]))));
+    : i < first ? texts[i] : added(texts[i]))));
+}
+
+/** The space before a word stays unmarked: at the end of a line it would leave a stray mark. */
+function added(text) {
+  const [, space, rest] = /^( ?)(.*)$/su.exec(text);
+  return rest ? [space, h("mark", {}, rest)] : h("mark", {}, text);
 }
 
 function drawChart(stage, view) {

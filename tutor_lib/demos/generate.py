@@ -13,6 +13,7 @@ from tutor_lib.predict.sampling import Sampler
 PRESETS = {
     "it was tired": "The cat sat on the mat because it was tired, so the",
     "it was soft": "The cat sat on the mat because it was soft, so the",
+    "tired, but": "The cat sat on the mat because it was tired, but the",
     "a story begins": "Once upon a time there was",
     "a list said again": "Mia said: cat red forest key. Tom said: cat",
 }
