@@ -12,8 +12,8 @@ def causal_mask(
 ) -> Bool[Tensor, "T S"]:
     """True where a query may look: at its own position and those before it.
 
-    The queries are the last `n_queries` of `n_keys` positions, so that a query decoded with a
-    KV cache sees all that came before it. `n_keys` is `n_queries` if not given.
+    The queries are the last `n_queries` of `n_keys` positions, so that a query decoded with
+    a KV cache sees all that came before it. `n_keys` is `n_queries` if not given.
 
     Raises ValueError if there are more queries than keys.
     """
@@ -34,8 +34,8 @@ def scaled_dot_product_attention(
 
     softmax(q kᵀ / √D) v: Vaswani et al. 2017, eq. 1 (arXiv:1706.03762).
 
-    `mask` is True where a query may look. S = T in self-attention; S > T when decoding with a
-    KV cache. Returns the mixed values and the weights, whose rows sum to 1.
+    `mask` is True where a query may look. S = T in self-attention; S > T when decoding with
+    a KV cache. Returns the mixed values and the weights, whose rows sum to 1.
 
     Raises ValueError if q and k differ in head size.
     """

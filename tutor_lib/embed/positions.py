@@ -36,7 +36,6 @@ class LearnedPositions(nn.Module):
         """
         stop = start + x.size(1)
         if start < 0 or stop > self.table.num_embeddings:
-            raise ValueError(
-                f"positions {start}…{stop - 1} lie outside the table of {self.table.num_embeddings}"
-            )
+            size = self.table.num_embeddings
+            raise ValueError(f"positions {start}…{stop - 1} lie outside the table of {size}")
         return x + self.table.weight[start:stop]

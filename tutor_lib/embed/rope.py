@@ -8,7 +8,8 @@ from torch import Tensor, nn
 def rope_angles(length: int, head_size: int, base: float) -> Float[Tensor, "T half"]:
     """The angle t·θ_i for each position t and pair i.
 
-    θ_i = base^(-2i/D), i = 0 … D/2 - 1: Su et al. 2021, §3.2.2 (arXiv:2104.09864). In radians.
+    θ_i = base^(-2i/D), i = 0 … D/2 - 1, in radians: Su et al. 2021, §3.2.2
+    (arXiv:2104.09864).
 
     Raises ValueError if `head_size` is odd or not positive, or `base` is not positive.
     """

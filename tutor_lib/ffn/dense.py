@@ -31,7 +31,10 @@ class GELUFeedForward(nn.Module):
 
 
 class SwiGLUFeedForward(nn.Module):
-    """W_down (silu(W_gate x) ⊙ W_up x): Shazeer 2020, eq. 6 (arXiv:2002.05202). 3CF parameters."""
+    """W_down (silu(W_gate x) ⊙ W_up x): Shazeer 2020, eq. 6 (arXiv:2002.05202).
+
+    3CF parameters.
+    """
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()

@@ -15,12 +15,13 @@ def previous_token_scores(model: Decoder, ids: Int[Tensor, "B T"]) -> Float[Tens
 
 
 def induction_scores(model: Decoder, words: Int[Tensor, "B N"]) -> Float[Tensor, "L H"]:
-    """Each head's mean weight, in the second saying of `words`, on what came next the first time.
+    """Each head's mean weight on what came next the last time this word was said.
 
-    On random words said twice, position N + i holds the same word as position i; an induction
-    head there looks at i + 1. Olsson et al. 2022 (arXiv:2209.11895), "prefix matching".
+    On random words said twice, position N + i holds the same word as position i; an
+    induction head there looks at i + 1. Olsson et al. 2022 (arXiv:2209.11895), "prefix
+    matching".
     """
     n = words.size(1)
     weights = attention_weights(model, torch.cat((words, words), dim=1))
-    # The diagonal holds (n - 1 + i, i) for each i; the first query is still in the first saying.
+    # The diagonal holds (n - 1 + i, i); its first query is still in the first saying.
     return weights.diagonal(offset=1 - n, dim1=-2, dim2=-1)[..., 1:].mean(dim=(1, 3))

@@ -18,7 +18,9 @@ def greedy(logits: Float[Tensor, "B V"]) -> Int[Tensor, "B"]:
 
 
 def top_k(logits: Float[Tensor, "B V"], k: int) -> Float[Tensor, "B V"]:
-    """Keep the k largest logits, and those equal to the k-th: Fan et al. 2018 (arXiv:1805.04833).
+    """Keep the k largest logits, and those equal to the k-th.
+
+    Fan et al. 2018 (arXiv:1805.04833).
 
     Raises ValueError if k < 1.
     """

@@ -45,10 +45,10 @@ class BytePairTokenizer:
 
     @classmethod
     def train(cls, text: str, vocab_size: int, min_frequency: int = 2) -> "BytePairTokenizer":
-        """Learn merges until there are `vocab_size` ids or no pair occurs `min_frequency` times.
+        """Learn merges until there are `vocab_size` ids or no frequent pair is left.
 
-        Each round merges the most frequent adjacent pair; of equals, the one with the smaller
-        ids, as Hugging Face's trainer does.
+        Each round merges the most frequent adjacent pair, if it occurs `min_frequency` times;
+        of equals, the one with the smaller ids, as Hugging Face's trainer does.
 
         Raises ValueError if `vocab_size` is under 257 (256 bytes and end of text).
         """
