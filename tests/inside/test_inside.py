@@ -1,9 +1,11 @@
 """What the hooks see, against the forward pass written out; scores on heads made by hand."""
 
+import pytest
 import torch
 
 from tutor_lib.attention.core import causal_mask, scaled_dot_product_attention
 from tutor_lib.inside import induction
+from tutor_lib.inside.ablate import without_head
 from tutor_lib.inside.trace import attention_weights
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
@@ -50,3 +52,26 @@ def test_scores_of_heads_made_by_hand(monkeypatch):
     assert torch.equal(induction.induction_scores(model, words), expected)
     previous = induction.previous_token_scores(model, torch.cat((words, words), 1))
     assert torch.equal(previous, torch.tensor([[1.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize(("layer", "head"), [(0, 0), (1, 2)])
+def test_a_head_switched_off_is_a_head_whose_output_matrix_is_zero(layer, head):
+    """The oracle changes weights, not activations: no column of `o_proj` reads the head."""
+    model, ids = Decoder(CONFIG), torch.randint(CONFIG.vocab_size, (2, 7))
+    before = model(ids)
+    with without_head(model, layer, head):
+        silenced = model(ids)
+    assert torch.equal(model(ids), before), "the hook is gone"
+    with torch.no_grad():
+        model.blocks[layer].attention.o_proj.weight[:, head * 10 : head * 10 + 10] = 0
+    assert torch.allclose(silenced, model(ids), atol=1e-6)
+    assert not torch.allclose(silenced, before, atol=1e-4)
+
+
+@pytest.mark.parametrize(("layer", "head"), [(2, 0), (0, 3), (-1, 0)])
+def test_a_head_that_is_not_there_is_named(layer, head):
+    with (
+        pytest.raises(ValueError, match=f"no head {head} of layer {layer}"),
+        without_head(Decoder(CONFIG), layer, head),
+    ):
+        pass
