@@ -25,7 +25,8 @@ export class Stage {
     this.el = el;
     this.model = model;
     this.ending = new AbortController();
-    // JupyterLab would take the letters and arrows typed here for its own shortcuts.
+    // JupyterLab would take the letters and arrows typed here for its own shortcuts. Where it
+    // hears a key before this demo can stop it, it heeds this attribute.
     this.host = h("div", { class: "tutor-demo", "data-lm-suppress-shortcuts": "true" });
     this.root = h("div", { class: "demo" });
     this.host.attachShadow({ mode: "open" }).append(h("style", {}, STYLE), this.root);
