@@ -40,17 +40,9 @@ def unchecked_shapes():
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The built book's folder of HTML pages, built as `make book` builds it."""
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book.cli.main",
-        "build",
-        ".",
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
-    # Jupyter Book and the notebooks it runs find this environment's programs first.
+    program = shutil.which("jupyter-book", path=str(Path(sys.executable).parent))
+    command = [program, "build", ".", "-W", "-n", "--keep-going"]
+    # The notebooks that it runs find this environment's programs first.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path}

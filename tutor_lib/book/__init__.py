@@ -8,7 +8,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import font, fresh, icons, inline_svg, math_nodes, pages, purge, storyteller
+from tutor_lib.book import font, fresh, icons, inline_svg, math_nodes, pages, purge, storyteller
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

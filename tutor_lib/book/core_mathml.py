@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from xml.etree import ElementTree as ET
 
-from .katex import ROLES, TexError
-from .math_spacing import respace
+from tutor_lib.book.katex import ROLES, TexError
+from tutor_lib.book.math_spacing import respace
 
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 TOKENS = {"mi", "mn", "mo", "mtext"}

@@ -14,8 +14,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from .core_mathml import letter
-from .katex import package_folder
+from tutor_lib.book.core_mathml import letter
+from tutor_lib.book.katex import package_folder
 
 FAMILY = "Tutor Math"
 ROOT_WIDTH = 880  # of 1000 to the em; STIX has 794 to 1212

@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from .figures import COLOURS
+from tutor_lib.book.figures import COLOURS
 
 logger = logging.getLogger(__name__)
 IMAGE = re.compile(r'<img(?=[^>]*\ssrc="[^"]*?([^"/]+\.svg)")[^>]*>')

@@ -6,8 +6,8 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
-from .core_mathml import to_core
-from .katex import Katex, TexError
+from tutor_lib.book.core_mathml import to_core
+from tutor_lib.book.katex import Katex, TexError
 
 logger = logging.getLogger(__name__)
 katex = Katex()

@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from .icons import FAVICON
+from tutor_lib.book.icons import FAVICON
 
 HERE = Path(__file__).parent
 STYLES = ("colours.css", "icons.css", "math-font.css", "math.css", "book.css")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from .pages import STYLES
+from tutor_lib.book.pages import STYLES
 
 MARK = "/* only what this book uses */\n"
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
