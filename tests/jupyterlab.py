@@ -23,15 +23,7 @@ class Lab:
         """Open a notebook of the folder and wait until its kernel is idle."""
         page.goto(f"{self.address}/lab/tree/{notebook}?token={self.token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-        self.dismiss(page)
         self.wait_idle(page)
-
-    @staticmethod
-    def dismiss(page) -> None:
-        """Close what JupyterLab asks on its first start."""
-        for button in page.locator(".Toastify button:has-text('No')").all():
-            with contextlib.suppress(Exception):
-                button.click(timeout=1000)
 
     @staticmethod
     def wait_idle(page, timeout: float = 60_000) -> None:
@@ -103,18 +95,26 @@ def _environment(private: Path) -> dict[str, str]:
     }
 
 
+def _no_news(private: Path) -> None:
+    """Answer beforehand what JupyterLab asks on its first start: no news from the network."""
+    settings = private / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    content = '{"fetchNews": "false", "checkForUpdates": false}'
+    (settings / "notification.jupyterlab-settings").write_text(content)
+
+
 @contextlib.contextmanager
 def running(folder: Path, private: Path):
     """Start JupyterLab on `folder` and yield a `Lab`; stop the server and its kernels after.
 
     `private` is an empty folder for logs and settings.
     """
+    _no_news(private)
     token, port = secrets.token_hex(16), _free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
                "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1",
                f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.news_url=None", "--ServerApp.terminals_enabled=False"]  # fmt: skip
+               "--ServerApp.terminals_enabled=False"]  # fmt: skip
     log = private / "jupyterlab.log"
     with log.open("w") as out:
         server = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT,
