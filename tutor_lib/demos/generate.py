@@ -48,8 +48,7 @@ class Generate(Demo):
     def _short_enough(self, proposal: Any) -> str:
         if len(proposal["value"]) > self.max_length:
             raise traitlets.TraitError(
-                f"the prompt has {len(proposal['value'])} characters, "
-                f"at most {self.max_length} fit"
+                f"the prompt has {len(proposal['value'])} characters, at most {self.max_length} fit"
             )
         return proposal["value"]
 
