@@ -29,9 +29,8 @@ export function moved(key, [t, s], length) {
 
 const STYLE = `
 .columns { display: grid; gap: 1.25rem 2rem; }
-@container (min-width: 50rem) { .columns { grid-template-columns: auto minmax(20rem, 1fr); align-items: start; } }
 .grid-box { overflow: auto; max-width: 100%; max-height: 36rem; padding: 0 0.25rem 0.5rem 0; }
-.grid { width: auto; border-collapse: separate; border-spacing: 1px; }
+.grid { --cell: clamp(17px, calc((100cqw - 9rem) / var(--count)), 28px); width: auto; border-collapse: separate; border-spacing: 1px; }
 .grid th { font-weight: 400; padding: 0; }
 .grid thead th { vertical-align: bottom; color: var(--td-k); padding: 0 0 4px; background: var(--td-surface); }
 .grid thead th .token { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 7rem; overflow: hidden; line-height: var(--cell); width: var(--cell); }
@@ -43,6 +42,10 @@ const STYLE = `
 .grid td.future { background: none; box-shadow: inset 0 0 0 1px var(--soft); }
 .grid td[aria-selected="true"] { outline: 2px solid var(--td-q); outline-offset: 0; }
 .grid td:focus-visible { outline: 3px solid var(--td-q); }
+@container (min-width: 700px) {
+  .columns { grid-template-columns: minmax(0, auto) minmax(17rem, 1fr); align-items: start; }
+  .grid { --cell: clamp(17px, calc((100cqw - 27rem) / var(--count)), 28px); }
+}
 .scale { display: flex; align-items: center; gap: 0.5rem; color: var(--td-muted); font-size: 0.75rem; margin-top: 0.4rem; }
 .scale i { width: 7rem; height: 0.6rem; border-radius: 3px; background: linear-gradient(90deg in srgb, var(--td-heat-low), var(--td-heat-high)); }
 .steps { display: grid; gap: 0.9rem; }
@@ -116,7 +119,7 @@ function drawGrid(stage, view) {
   view.rows = tokens.map((name) => h("th", { scope: "row" }, label(name)));
   view.cells = tokens.map((_, t) => tokens.map((_, s) => h("td", { role: "gridcell", tabindex: -1, class: s > t && "future",
     "aria-label": s > t && `${tokens[t]}, ${tokens[s]}: masked` })));
-  const table = h("table", { class: "grid", role: "grid", "aria-label": "Attention weights", style: `--cell:clamp(17px, calc((100cqw - 9rem) / ${tokens.length}), ${Math.max(20, Math.min(28, Math.floor(420 / tokens.length)))}px)` },
+  const table = h("table", { class: "grid", role: "grid", "aria-label": "Attention weights", style: `--count:${tokens.length}` },
     h("thead", {}, h("tr", { role: "row" }, h("td", { role: "presentation", style: "background:none;cursor:default" }), view.columns)),
     h("tbody", {}, view.cells.map((cells, t) => h("tr", { role: "row" }, view.rows[t], cells))));
   stage.listen(table, "click", (event) => go(stage, view, find(view, event.target)));
@@ -193,8 +196,8 @@ function dotStep(steps, q, k, largest, size) {
   const product = (i) => `${fixed(q[i], 2)} × ${fixed(k[i], 2)} = ${fixed(steps.products[i], 2)}`;
   return step("Dot product", h("span", {}, h("span", { class: "q" }, "q"), " · ", h("span", { class: "k" }, "k"), " = "), fixed(steps.dot),
     signedBars([...steps.products], { label: `The ${size} products whose sum is ${fixed(steps.dot)}`, marked: largest }),
-    h("ul", { class: "note", "aria-label": "The three largest products" }, largest.map((i) => h("li", {}, `${product(i)} in dimension ${i}`))),
-    details(`All ${size} products`, ["Dimension", "q", "k", "q × k"], [...steps.products].map((value, i) => [String(i), q[i], k[i], value])));
+    h("ul", { class: "note", "aria-label": "The three largest products" }, largest.map((i) => h("li", {}, `dim ${i}: ${product(i)}`))),
+    details(`All ${size} products`, ["dim", "q", "k", "q × k"], [...steps.products].map((value, i) => [String(i), q[i], k[i], value])));
 }
 
 function maskStep(steps, tokens, t, s) {
@@ -204,16 +207,16 @@ function maskStep(steps, tokens, t, s) {
 
 function softmaxStep(steps, t, s) {
   const power = h("span", {}, "e", h("sup", {}, s <= t ? fixed(steps.masked) : "−∞"), ` ÷ Σ e`, h("sup", {}, "x"), " = ",
-    s <= t ? `${short(steps.exponential)} ÷ ${short(steps.sum)} = ` : "0, so the weight is ");
+    s <= t ? [short(steps.exponential), " ÷ ", short(steps.sum), " = "] : "0, so the weight is ");
   return step("Softmax", power, percent(steps.weight),
     h("p", { class: "note" }, t ? `Σ sums over the scaled scores x of positions 0 to ${t}.` : "Σ has one term: position 0 sees only itself."));
 }
 
-/** A positive number, small or huge, in about four digits. */
+/** A positive number, small or huge, in a few digits. */
 function short(value) {
-  if (value >= 0.01 && value < 1e5) return value.toFixed(3);
+  if (value >= 0.01 && value < 1e7) return value.toLocaleString("en", { maximumFractionDigits: value < 1000 ? 3 : 0 });
   const [digits, exponent] = value.toExponential(2).split("e");
-  return `${digits} × 10^${exponent.replace("+", "").replace("-", "−")}`;
+  return [`${digits} × 10`, h("sup", {}, exponent.replace("+", "").replace("-", "−"))];
 }
 
 function rowBars(steps, tokens, t, s) {
