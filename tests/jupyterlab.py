@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import secrets
 import signal
 import socket
@@ -20,7 +19,7 @@ class Lab:
         self.folder, self.address, self.token = folder, address, token
 
     def open(self, page, notebook: str) -> None:
-        """Open a notebook of the folder and wait until its kernel is idle."""
+        """Open a notebook of the folder and wait until its kernel has started."""
         page.goto(f"{self.address}/lab/tree/{notebook}?token={self.token}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         self.wait_idle(page)
@@ -43,22 +42,24 @@ class Lab:
         page.keyboard.press("ControlOrMeta+a")
         page.keyboard.insert_text(source)
 
-    def run(self, page, cell: int, timeout: float = 60_000) -> str:
-        """Run a cell with Control+Enter and return the text that it shows."""
+    def run(self, page, cell: int, timeout: float = 60) -> str:
+        """Run a cell with Control+Enter and return the text that it shows.
+
+        Raises RuntimeError if it has not run after `timeout` seconds.
+        """
         where = page.locator(".jp-Cell").nth(cell)
-        where.scroll_into_view_if_needed()
-        where.locator(".jp-InputArea-editor").click()
-        page.keyboard.press("Control+Enter")
-        # A number between the brackets: the cell has run. A star: not yet.
         prompt = where.locator(".jp-InputArea-prompt")
-        deadline = time.monotonic() + timeout / 1000
-        while time.monotonic() < deadline:
-            if re.search(r"\d", prompt.inner_text()) and "jp-mod-running" not in (
-                where.get_attribute("class") or ""
-            ):
-                break
+        before = prompt.inner_text()  # "[ ]:" or the number of the last run
+        deadline = time.monotonic() + timeout
+        while (now := prompt.inner_text()) == before or "*" in now:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"cell {cell} did not run in {timeout} s; its prompt is {now}")
+            if now == before:  # a key pressed before the page listens is lost: press again
+                where.locator(".jp-InputArea-editor").click()
+                page.keyboard.press("Control+Enter")
+                page.wait_for_timeout(1000)
             page.wait_for_timeout(100)
-        page.wait_for_timeout(300)
+        self.wait_idle(page)
         return where.locator(".jp-OutputArea").inner_text()
 
 
