@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LAB ?= attention
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab labs lint storyteller clean
+.PHONY: help book test lab labs grade lint storyteller clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,8 +28,13 @@ lint: $(VENV)/.dev  ## ruff and mypy
 lab: $(VENV)/.lab  ## open the first lab in JupyterLab; the chapters are there too
 	$(BIN)/jupyter lab labs/attention/attention.ipynb
 
-labs: $(VENV)/.dev  ## generate labs/ from solutions/
+labs: $(VENV)/.grade  ## generate labs/ from solutions/, and enter them in the gradebook
 	$(BIN)/python -m tutor_lib.grading.build
+
+grade: labs  ## grade submitted/*/$(LAB), write feedback and grades.csv
+	$(BIN)/nbgrader autograde $(LAB)
+	$(BIN)/nbgrader generate_feedback $(LAB)
+	$(BIN)/nbgrader export
 
 storyteller: $(VENV)/.dev  ## train the model of the demos again, in ten minutes or less
 	$(BIN)/python -m tutor_lib.train.storyteller
