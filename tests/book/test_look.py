@@ -208,3 +208,28 @@ def test_a_changed_library_empties_the_execution_cache(tmp_path, monkeypatch):
     assert not cache.exists()
     assert read_again() == ["intro"]  # the build before did not come to its end
     assert read_again() == []
+
+
+def test_a_changed_style_reaches_the_pages(tmp_path, monkeypatch):
+    """A new book.css once stayed out of the built book until some page changed."""
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(fresh, "HERE", tmp_path / "book")
+    for name in ("static/book.css", "templates/layout.html", "katex.js", "__pycache__/a.pyc"):
+        (tmp_path / "book" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "book" / name).write_text("before")
+    app = SimpleNamespace(doctreedir=tmp_path / "doctrees", _warncount=0)
+    env = SimpleNamespace(found_docs={"intro"})
+
+    def read_again() -> list[str]:
+        docs = fresh.forget_old_runs(app, env, set(), set(), set())
+        fresh.remember(app, None)
+        return docs
+
+    assert read_again() == ["intro"]
+    assert read_again() == []
+    for name in ("static/book.css", "templates/layout.html", "katex.js"):
+        (tmp_path / "book" / name).write_text("after")
+        assert read_again() == ["intro"], name
+    (tmp_path / "book" / "__pycache__" / "a.pyc").write_text("after")
+    assert read_again() == []

@@ -30,6 +30,12 @@ def imported(library: Path) -> Iterator[Path]:
             yield path
 
 
+def own() -> list[Path]:
+    """This extension's files: code, styles, scripts and templates."""
+    files = (path for path in HERE.rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix != ".pyc")
+
+
 def digest(folder: Path, paths: Iterable[Path]) -> str:
     """One hash of files and of their names."""
     total = hashlib.sha256()
@@ -44,7 +50,7 @@ def forget_old_runs(
 ) -> list[str]:
     """Read every page again if the extension changed; run it again if the library did."""
     library = digest(LIBRARY, imported(LIBRARY))
-    now = f"{library} {digest(HERE, sorted(HERE.rglob('*.py')))}"
+    now = f"{library} {digest(HERE, own())}"
     note = note_of(app)
     before = note.read_text(encoding="utf-8") if note.exists() else ""
     if before == now:
