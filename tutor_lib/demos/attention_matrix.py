@@ -48,14 +48,6 @@ class AttentionMatrix(Demo):
             raise traitlets.TraitError(f"no {name} {proposal['value']}: there are {count}, from 0")
         return proposal["value"]
 
-    @traitlets.validate("text")
-    def _short_enough(self, proposal: Any) -> str:
-        if len(proposal["value"]) > self.max_length:
-            raise traitlets.TraitError(
-                f"the text has {len(proposal['value'])} characters, at most {self.max_length} fit"
-            )
-        return proposal["value"]
-
     def picture(self) -> str:
         """The heat map of the chosen layer and head."""
         model, tokenizer = storyteller()

@@ -9,7 +9,7 @@ import anywidget
 import traitlets
 
 from tutor_lib.demos.bundle import with_kit
-from tutor_lib.demos.weights import storyteller_message
+from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller_message
 
 _FOLDER = Path(__file__).parent
 
@@ -28,6 +28,7 @@ class Demo(anywidget.AnyWidget):
     _css = (_FOLDER / "demo.css").read_text(encoding="utf-8")
 
     _esm: str
+    max_length = traitlets.Int(MAX_CHARACTERS, min=1).tag(sync=True)
     presets = traitlets.Dict(traitlets.Unicode(), key_trait=traitlets.Unicode()).tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -44,6 +45,15 @@ class Demo(anywidget.AnyWidget):
             traits[self.PRESET_TRAIT] = self._preset(preset, traits.get("presets", self.presets))
         super().__init__(**traits)
         self.on_msg(self._answer)
+
+    @traitlets.validate("text", "prompt")
+    def _short_enough(self, proposal: Any) -> str:
+        name, value = proposal["trait"].name, proposal["value"]
+        if len(value) > self.max_length:
+            raise traitlets.TraitError(
+                f"the {name} has {len(value)} characters, at most {self.max_length} fit"
+            )
+        return value
 
     def picture(self) -> str:
         """What a reader without JavaScript sees: a small SVG of the real numbers."""

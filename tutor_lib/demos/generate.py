@@ -1,13 +1,11 @@
 """The storyteller at work: the next token's probabilities, and a story drawn from them."""
 
-from typing import Any
-
 import torch
 import traitlets
 
 from tutor_lib.demos.demo import Demo
 from tutor_lib.demos.picture import bar_chart, visible
-from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller
+from tutor_lib.demos.weights import storyteller
 from tutor_lib.predict.sampling import Sampler
 
 PRESETS = {
@@ -34,7 +32,6 @@ class Generate(Demo):
     top_k = traitlets.Int(0, min=0, max=40).tag(sync=True)
     top_p = traitlets.Float(1.0, min=0.05, max=1.0).tag(sync=True)
     seed = traitlets.Int(1, min=0, max=2**32 - 1).tag(sync=True)
-    max_length = traitlets.Int(MAX_CHARACTERS, min=1).tag(sync=True)
 
     @traitlets.default("presets")
     def _presets(self) -> dict[str, str]:
@@ -43,14 +40,6 @@ class Generate(Demo):
     @traitlets.default("text")
     def _nothing_drawn(self) -> str:
         return self.prompt
-
-    @traitlets.validate("prompt")
-    def _short_enough(self, proposal: Any) -> str:
-        if len(proposal["value"]) > self.max_length:
-            raise traitlets.TraitError(
-                f"the prompt has {len(proposal['value'])} characters, at most {self.max_length} fit"
-            )
-        return proposal["value"]
 
     @torch.no_grad()
     def picture(self) -> str:

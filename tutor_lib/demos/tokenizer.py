@@ -6,7 +6,7 @@ import traitlets
 
 from tutor_lib.demos.demo import Demo
 from tutor_lib.demos.picture import CHARACTER, box, svg, text, visible
-from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller
+from tutor_lib.demos.weights import storyteller
 from tutor_lib.tokenize.bpe import BytePairTokenizer
 
 PRESETS = {
@@ -31,7 +31,6 @@ class Tokenizer(Demo):
     word = traitlets.Int(0, min=0).tag(sync=True)
     step = traitlets.Int(0, min=0).tag(sync=True)
     merges = traitlets.List(traitlets.List(traitlets.Int(), minlen=2, maxlen=2)).tag(sync=True)
-    max_length = traitlets.Int(MAX_CHARACTERS, min=1).tag(sync=True)
 
     @traitlets.default("presets")
     def _presets(self) -> dict[str, str]:
@@ -53,14 +52,6 @@ class Tokenizer(Demo):
     @traitlets.observe("text", "merges")
     def _encode(self, change: Any) -> None:
         self.ids = self.tokenizer.encode(self.text)
-
-    @traitlets.validate("text")
-    def _short_enough(self, proposal: Any) -> str:
-        if len(proposal["value"]) > self.max_length:
-            raise traitlets.TraitError(
-                f"the text has {len(proposal['value'])} characters, at most {self.max_length} fit"
-            )
-        return proposal["value"]
 
     def picture(self) -> str:
         """The tokens in boxes, their ids below."""
