@@ -56,9 +56,7 @@ def browser():
     """Headless Chromium: the system's if there is one, else Playwright's."""
     from playwright.sync_api import sync_playwright
 
-    system = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    system = runpy.run_path(str(ROOT / "tests" / "system.py"))["system_browser"]()
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync",
              "--no-first-run", "--disable-quic"]  # fmt: skip
     if hasattr(os, "geteuid") and os.geteuid() == 0:

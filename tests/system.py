@@ -11,12 +11,17 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main() -> None:
-    if not any(map(shutil.which, BROWSERS)) and not _playwright_has_one():
+    if not system_browser() and not _playwright_has_one():
         _playwright_installs_one() or _system_installs("chromium") or _give_up(
             "a browser: install Chromium and put `chromium` on the PATH"
         )
     if sys.platform == "linux" and not shutil.which("bwrap"):
         _system_installs("bubblewrap") or _give_up("bubblewrap: install the package `bubblewrap`")
+
+
+def system_browser() -> str | None:
+    """The first browser on the PATH that the tests can drive."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def _playwright_has_one() -> bool:

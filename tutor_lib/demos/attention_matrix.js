@@ -6,9 +6,9 @@ export function cellSteps({ q, k }, t, s) {
   const root = Math.sqrt(q[t].length);
   const scores = k.map((key, j) => (j <= t ? dot(q[t], key) / root : -Infinity));
   const sum = scores.reduce((total, score) => total + Math.exp(score), 0);
-  const product = dot(q[t], k[s]);
+  const product = dot(q[t], k[s]), weights = softmax(scores);
   return { products, dot: product, root, scaled: product / root, masked: scores[s],
-    exponential: Math.exp(scores[s]), sum, weights: softmax(scores), weight: softmax(scores)[s] };
+    exponential: Math.exp(scores[s]), sum, weights, weight: weights[s] };
 }
 
 /** Where a head looks on average: at the token itself, the one before it, and the first one. */

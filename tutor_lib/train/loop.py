@@ -80,9 +80,14 @@ def _step(
     return loss.item()
 
 
+def consecutive_windows(tokens: Int[Tensor, "N"], length: int) -> Int[Tensor, "B T"]:
+    """`tokens` cut into windows one after the other; a shorter rest is left out."""
+    return tokens[: len(tokens) // length * length].view(-1, length)
+
+
 @torch.no_grad()
 def held_out_loss(model: nn.Module, tokens: Int[Tensor, "N"], length: int) -> float:
     """The mean loss over consecutive windows of `tokens`, in nats a token."""
-    windows = tokens[: len(tokens) // length * length].view(-1, length)
+    windows = consecutive_windows(tokens, length)
     losses = [next_token_loss(model(chunk), chunk) * len(chunk) for chunk in windows.split(64)]
     return float(sum(losses) / len(windows))

@@ -26,7 +26,7 @@ from tutor_lib.model.decoder import Decoder
 from tutor_lib.model.pretrained import load_weights, save_weights
 from tutor_lib.tokenize.bpe import BytePairTokenizer
 from tutor_lib.train.corpus import corpus
-from tutor_lib.train.loop import held_out_loss, random_windows, train
+from tutor_lib.train.loop import consecutive_windows, held_out_loss, random_windows, train
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -94,7 +94,7 @@ def bigram_loss(
     pairs = train_tokens[:-1] * vocab_size + train_tokens[1:]
     counts = torch.bincount(pairs, minlength=vocab_size**2).view(vocab_size, vocab_size) + 1.0
     log_p = (counts / counts.sum(-1, keepdim=True)).log()
-    windows = test_tokens[: len(test_tokens) // length * length].view(-1, length)
+    windows = consecutive_windows(test_tokens, length)
     return F.nll_loss(log_p[windows[:, :-1].flatten()], windows[:, 1:].flatten()).item()
 
 
