@@ -6,7 +6,7 @@ LAB ?= attention
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab labs grade lint storyteller clean
+.PHONY: help book test slow bench lab labs grade lint storyteller clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,12 @@ test: $(VENV)/.dev  ## lint and run every test, in a real browser too
 	$(BIN)/python tests/system.py
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they take minutes
+	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+bench: $(VENV)/.dev  ## time the library against its peers: a table, and build/bench.json
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .

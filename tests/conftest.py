@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +26,29 @@ if importlib.util.find_spec("beartype"):
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+class Place(NamedTuple):
+    """Where a test computes, in what, and how far from its oracle it may then be."""
+
+    device: str
+    dtype: torch.dtype
+    tolerance: float
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(Place("cpu", torch.float64, 1e-10), id="cpu-float64"),
+        pytest.param(Place("cpu", torch.float32, 1e-5), id="cpu-float32"),
+        pytest.param(Place("cuda", torch.float32, 1e-4), id="cuda-float32", marks=pytest.mark.gpu),
+        pytest.param(Place("cuda", torch.bfloat16, 5e-2), id="cuda-bf16", marks=pytest.mark.gpu),
+    ]
+)
+def place(request) -> Place:
+    """Each device and dtype that a mechanism must work in; the GPU's run under `-m gpu`."""
+    if request.param.device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    return request.param
 
 
 @pytest.fixture
