@@ -28,6 +28,12 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    """Each test draws the same numbers, alone or after others."""
+    torch.manual_seed(0)
+
+
 class Place(NamedTuple):
     """Where a test computes, in what, and how far from its oracle it may then be."""
 

@@ -1,8 +1,12 @@
-"""Rotary position embedding, in the half-split layout of Llama."""
+"""Rotary position embedding, in both layouts, at any positions."""
+
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from tutor_lib.embed.rope_scaling import RopeScaling
 
 
 def rope_angles(length: int, head_size: int, base: float) -> Float[Tensor, "T half"]:
@@ -22,7 +26,7 @@ def rope_angles(length: int, head_size: int, base: float) -> Float[Tensor, "T ha
 
 
 def rotate(
-    x: Float[Tensor, "*lead T D"], angles: Float[Tensor, "T half"]
+    x: Float[Tensor, "*lead T D"], angles: Float[Tensor, "*#lead T half"]
 ) -> Float[Tensor, "*lead T D"]:
     """Turn each pair (x_i, x_{i+D/2}) by its angle: the half-split layout.
 
@@ -35,24 +39,86 @@ def rotate(
     return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
 
 
+def rotate_interleaved(
+    x: Float[Tensor, "*lead T D"], angles: Float[Tensor, "*#lead T half"]
+) -> Float[Tensor, "*lead T D"]:
+    """Turn each pair of neighbours (x_{2i}, x_{2i+1}) by its angle: the paper's layout.
+
+    Su et al. 2021, eq. 34 (arXiv:2104.09864); GPT-J's and DeepSeek's too.
+    """
+    even, odd = x[..., 0::2], x[..., 1::2]
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
+
+
+def interleaved_to_half_split(x: Float[Tensor, "*lead D"]) -> Float[Tensor, "*lead D"]:
+    """Reorder the last axis: pair i moves from places 2i, 2i + 1 to places i, i + D/2.
+
+    Applied to the rows of W_q and W_k of each head, it turns a checkpoint made for one layout
+    into one for the other: q·k does not see the order of the D numbers.
+    """
+    return torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
+
+
+def half_split_to_interleaved(x: Float[Tensor, "*lead D"]) -> Float[Tensor, "*lead D"]:
+    """Undo `interleaved_to_half_split`."""
+    return torch.stack(x.chunk(2, dim=-1), dim=-1).flatten(-2)
+
+
 class RotaryEmbedding(nn.Module):
-    """Rotates queries and keys by their positions, from a table of angles made once."""
+    """Rotates queries and keys by their positions, from a table of angles made once.
+
+    `turn` is `rotate` or `rotate_interleaved`. `scaling` stretches a model to a context longer
+    than it was trained on.
+    """
 
     angles: Float[Tensor, "T half"]
 
-    def __init__(self, head_size: int, context_length: int, base: float = 10_000.0) -> None:
+    def __init__(
+        self,
+        head_size: int,
+        context_length: int,
+        base: float = 10_000.0,
+        scaling: RopeScaling | None = None,
+        turn: Callable[[Tensor, Tensor], Tensor] = rotate,
+    ) -> None:
         super().__init__()
-        angles = rope_angles(context_length, head_size, base)
-        self.register_buffer("angles", angles, persistent=False)
+        self.head_size, self.base, self.turn = head_size, base, turn
+        self.scaling = scaling or RopeScaling()
+        self.register_buffer("angles", self._table(context_length), persistent=False)
 
-    def forward(self, x: Float[Tensor, "B H T D"], start: int = 0) -> Float[Tensor, "B H T D"]:
-        """Rotate `x`, whose first row stands at position `start`.
+    def forward(
+        self,
+        x: Float[Tensor, "B H T D"],
+        start: int = 0,
+        positions: Int[Tensor, "*#B T"] | None = None,
+    ) -> Float[Tensor, "B H T D"]:
+        """Rotate `x`, whose first row stands at position `start`, or whose rows at `positions`.
 
-        Raises ValueError if a position lies outside the table.
+        Raises ValueError if a position lies outside the context.
         """
-        stop = start + x.size(-2)
+        angles = self._angles(start, start + x.size(-2), positions)
+        return self.turn(x, angles) * self.scaling.attention_factor
+
+    def _angles(self, start: int, stop: int, positions: Tensor | None) -> Tensor:
+        if positions is not None and positions.numel():
+            start, stop = int(positions.min()), int(positions.max()) + 1
         if start < 0 or stop > len(self.angles):
             raise ValueError(
                 f"positions {start}…{stop - 1} lie outside the context of {len(self.angles)}"
             )
-        return rotate(x, self.angles[start:stop])
+        table = self._table(stop) if self.scaling.follows_length else self.angles
+        return table[start:stop] if positions is None else table[positions].unsqueeze(-3)
+
+    def _table(self, length: int) -> Float[Tensor, "T half"]:
+        plain = rope_angles(2, self.head_size, self.base)[1]  # at position 1: θ itself
+        scaled = self.scaling.frequencies(plain, self.base, length)
+        device = self.angles.device if "angles" in self._buffers else None
+        return torch.arange(length, device=device)[:, None] * scaled.to(device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
+        """Move with the model, but stay float32: bfloat16 cannot tell position 1,000 from 1,001."""
+        angles = self.angles
+        super()._apply(fn, recurse)
+        self.angles = angles.to(self.angles.device)
+        return self
