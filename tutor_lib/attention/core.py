@@ -1,4 +1,4 @@
-"""Scaled dot-product attention and the causal mask."""
+"""Scaled dot-product attention and its masks."""
 
 import math
 
@@ -22,6 +22,25 @@ def causal_mask(
         raise ValueError(f"need 0 ≤ n_queries ≤ n_keys, got {n_queries} and {n_keys}")
     everywhere = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
     return everywhere.tril(diagonal=n_keys - n_queries)
+
+
+def window_mask(
+    n_queries: int,
+    window: int,
+    n_keys: int | None = None,
+    device: torch.device | str | None = None,
+) -> Bool[Tensor, "T S"]:
+    """True where a query may look: at itself and the `window` - 1 positions before it.
+
+    Sliding-window attention: Beltagy et al. 2020, §3.1 (arXiv:2004.05150). After L layers a
+    token can know of L · (window - 1) positions before it.
+
+    Raises ValueError if the window is under 1, or there are more queries than keys.
+    """
+    if window < 1:
+        raise ValueError(f"window must be at least 1, got {window}")
+    mask = causal_mask(n_queries, n_keys, device)
+    return mask & ~mask.tril(diagonal=mask.size(1) - n_queries - window)
 
 
 def scaled_dot_product_attention(

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -41,7 +40,7 @@ def pack(model: Decoder, tokenizer: BytePairTokenizer) -> tuple[dict[str, Any], 
     """The same for any decoder. Raises ValueError if a weight is not finite in 16 bits."""
     parameters = {name: p.detach().numpy() for name, p in model.state_dict().items()}
     data = {
-        "config": asdict(model.config),
+        "config": model.config.sizes(),
         "tensors": [[name, list(p.shape)] for name, p in parameters.items()],
         "merges": [list(pair) for pair in tokenizer.merges],
     }

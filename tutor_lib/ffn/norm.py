@@ -39,3 +39,19 @@ class RMSNorm(nn.Module):
     def forward(self, x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:
         """Normalise each token by itself."""
         return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+
+
+class GemmaRMSNorm(RMSNorm):
+    """RMSNorm whose gain is 1 + g, so that weight decay pulls it to 1 and not to 0.
+
+    Gemma's (arXiv:2403.08295); the code released with it.
+    """
+
+    def __init__(self, d_model: int, eps: float = 1e-6) -> None:
+        super().__init__(d_model, eps)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:
+        """Normalise each token by itself."""
+        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+        return (1 + self.weight) * x * scale

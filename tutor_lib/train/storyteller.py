@@ -12,7 +12,6 @@ import math
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -122,7 +121,7 @@ def _record(options: argparse.Namespace, model: Decoder, tokenizer: BytePairToke
     return {
         "command": f"python -m tutor_lib.train.storyteller --seed {options.seed} "
         f"--steps {options.steps}",
-        "config": asdict(CONFIG),
+        "config": CONFIG.sizes(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens_trained_on": options.steps * BATCH * length,
         "held_out_loss": round(loss, 4),
