@@ -30,12 +30,28 @@ def generate(
     max_new_tokens: int,
     sampler: Sampler | None = None,
     generator: torch.Generator | None = None,
+    stop_token: int | None = None,
 ) -> Iterator[Int[Tensor, "B"]]:
-    """Yield the next token of each row, `max_new_tokens` times, as each is made.
+    """Yield the next token of each row, up to `max_new_tokens` times, as each is made.
 
     Prefill runs the whole prompt in one pass and fills the cache; each later pass runs one
     token. The last token is not run through the model, so T + max_new_tokens - 1 positions
-    must fit the context.
+    must fit the context. A row that has made `stop_token` repeats it; when all have, it ends.
+
+    Raises ValueError if the prompt is empty, `max_new_tokens` < 1, `stop_token` < 0, or the
+    context too short.
+    """
+    if stop_token is not None and stop_token < 0:
+        raise ValueError(f"stop_token must not be negative, got {stop_token}")
+    caches = new_caches(model, prompt, max_new_tokens)
+    tokens = _decode(model, prompt, caches, max_new_tokens, sampler or Sampler(), generator)
+    return tokens if stop_token is None else _until_stopped(tokens, stop_token)
+
+
+def new_caches(
+    model: LanguageModel, prompt: Int[Tensor, "B T"], max_new_tokens: int
+) -> list[KVCache]:
+    """Caches with room for the prompt and all new tokens but the last.
 
     Raises ValueError if the prompt is empty, `max_new_tokens` < 1, or the context too short.
     """
@@ -44,8 +60,7 @@ def generate(
         raise ValueError("the prompt is empty: begin with at least one token")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-    caches = model.new_caches(batch, capacity=length + max_new_tokens - 1)
-    return _decode(model, prompt, caches, max_new_tokens, sampler or Sampler(), generator)
+    return model.new_caches(batch, capacity=length + max_new_tokens - 1)
 
 
 def _decode(
@@ -56,9 +71,23 @@ def _decode(
     sampler: Sampler,
     generator: torch.Generator | None,
 ) -> Iterator[Int[Tensor, "B"]]:
+    text = ids
     for _ in range(max_new_tokens):
         with torch.no_grad():
             logits = model(ids, caches)[:, -1]  # (B, V)
-        token = sampler(logits, generator)
+        token = sampler(logits, generator, text)
         yield token
         ids = token[:, None]  # (B, 1)
+        text = torch.cat((text, ids), dim=1)
+
+
+def _until_stopped(
+    tokens: Iterator[Int[Tensor, "B"]], stop_token: int
+) -> Iterator[Int[Tensor, "B"]]:
+    ended = None
+    for token in tokens:
+        token = token if ended is None else token.masked_fill(ended, stop_token)
+        ended = token == stop_token  # a row that has ended goes on making it
+        yield token
+        if ended.all():
+            return
