@@ -87,6 +87,10 @@ class RotaryEmbedding(nn.Module):
         self.scaling = scaling or RopeScaling()
         self.register_buffer("angles", self._table(context_length), persistent=False)
 
+    def make_table(self, device: torch.device | str) -> None:
+        """Make the table anew on `device`, as after loading into a model on the meta device."""
+        self.angles = self._table(len(self.angles), device)
+
     def forward(
         self,
         x: Float[Tensor, "B H T D"],
@@ -107,14 +111,17 @@ class RotaryEmbedding(nn.Module):
             raise ValueError(
                 f"positions {start}…{stop - 1} lie outside the context of {len(self.angles)}"
             )
-        table = self._table(stop) if self.scaling.follows_length else self.angles
+        table = self.angles
+        if self.scaling.follows_length:
+            table = self._table(stop, table.device)
         return table[start:stop] if positions is None else table[positions].unsqueeze(-3)
 
-    def _table(self, length: int) -> Float[Tensor, "T half"]:
+    def _table(
+        self, length: int, device: torch.device | str | None = None
+    ) -> Float[Tensor, "T half"]:
         plain = rope_angles(2, self.head_size, self.base)[1]  # at position 1: θ itself
         scaled = self.scaling.frequencies(plain, self.base, length)
-        device = self.angles.device if "angles" in self._buffers else None
-        return torch.arange(length, device=device)[:, None] * scaled.to(device)
+        return (torch.arange(length)[:, None] * scaled).to(device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
         """Move with the model, but stay float32: bfloat16 cannot tell position 1,000 from 1,001."""
