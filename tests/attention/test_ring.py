@@ -32,35 +32,39 @@ def literal_shards(x: torch.Tensor, layout, world: int) -> list[torch.Tensor]:
 
 
 class Run(NamedTuple):
-    """What the processes of one world were given, and what each made of it."""
+    """What the processes of one world were given, and what each made of it in rings by size."""
 
     inputs: list[torch.Tensor]  # q, k, v and the gradient of the output
     results: list[dict]
     tolerance: float
 
+    def ring(self, size: int) -> list[dict]:
+        """What the ranks of the ring of `size` made, in order."""
+        if size > len(self.results):
+            pytest.skip(f"a ring of {size} needs as many CUDA devices, here {len(self.results)}")
+        members = [result[size] for result in self.results if size in result]
+        assert len(members) == size
+        return members
 
-@pytest.fixture(
-    scope="module",
-    params=[(1, "cpu"), (2, "cpu"), (4, "cpu"), pytest.param((2, "cuda"), marks=pytest.mark.gpu)],
-    ids=lambda world: "-".join(map(str, world)),
-)
-def ring(request, tmp_path_factory, root) -> Run:
-    """A world of processes, started once; on GPUs a ring of one if there is but one."""
-    world, device = request.param
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def run(request, tmp_path_factory, root) -> Run:
+    """Four processes with gloo, or with nccl one for each of up to four GPUs, started once."""
+    device, world = request.param, 4
     if device == "cuda":
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device here")
-        world = min(world, torch.cuda.device_count())
+        world = 2 ** min(2, torch.cuda.device_count().bit_length() - 1)
     dtype, tolerance = (torch.float, 1e-4) if device == "cuda" else (torch.double, 1e-12)
     folder = tmp_path_factory.mktemp("ring")
     torch.manual_seed(0)
     inputs = [torch.randn(B, H, LENGTH, d, dtype=dtype) for d in (D, D, DV, DV)]
     torch.save(inputs, folder / "inputs.pt")
-    run_world(world, device, folder, root)
+    start_and_wait(world, device, folder, root)
     return Run(inputs, [torch.load(folder / f"{rank}.pt") for rank in range(world)], tolerance)
 
 
-def run_world(world: int, device: str, folder, root) -> None:
+def start_and_wait(world: int, device: str, folder, root) -> None:
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     quiet = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
     program = [sys.executable, "-m", "tests.attention.ring_worker"]
@@ -78,36 +82,35 @@ def run_world(world: int, device: str, folder, root) -> None:
             worker.kill()
 
 
-def check_against_pytorch(run: Run, key, layout, causal: bool, ranks: list[int]) -> None:
-    *qkv, dout = run.inputs
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("layout", [contiguous, zigzag])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_equals_pytorchs_in_one_process_with_gradients(run, size, layout, causal):
+    members, (*qkv, dout) = run.ring(size), run.inputs
     qkv = [x.clone().requires_grad_() for x in qkv]
     out = F.scaled_dot_product_attention(*qkv, is_causal=causal)
     expected = (out, *torch.autograd.grad(out, qkv, dout))
     for i, whole in enumerate(expected):
-        shards = literal_shards(whole, layout, len(ranks))
-        for rank, theirs in zip(ranks, shards, strict=True):
-            ours = run.results[rank][key][i]
+        shards = literal_shards(whole, layout, size)
+        for member, theirs in zip(members, shards, strict=True):
+            ours = member[layout.__name__, causal][i]
             assert torch.allclose(ours, theirs, rtol=run.tolerance, atol=run.tolerance)
 
 
-@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("layout", [contiguous, zigzag])
-def test_equals_pytorchs_in_one_process_with_gradients(ring, layout, causal):
-    key, ranks = (layout.__name__, causal), list(range(len(ring.results)))
-    check_against_pytorch(ring, key, layout, causal, ranks)
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_rank_computes_what_the_mask_shows_and_nothing_more(run, size, layout):
+    computed = [member["pairs"][layout.__name__] for member in run.ring(size)]
+    assert computed == [sum(row) for row in causal_pairs(layout, size, 16)]
 
 
-def test_a_group_of_some_ranks_is_a_ring_of_its_own(ring):
-    """The even ranks, the odd ranks: rank 1 of the ranks 1 and 3 is rank 3 of the world."""
-    world = len(ring.results)
-    for first in range(min(world, 2)):
-        check_against_pytorch(ring, "half", zigzag, True, list(range(first, world, 2)))
-
-
-@pytest.mark.parametrize("layout", [contiguous, zigzag])
-def test_a_rank_computes_what_the_mask_shows_and_nothing_more(ring, layout):
-    computed = [result["pairs"][layout.__name__] for result in ring.results]
-    assert computed == [sum(row) for row in causal_pairs(layout, len(computed), 16)]
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_rank_is_told_what_cannot_be_cut_and_waits_for_nobody(run, size):
+    for member in run.ring(size):
+        assert member["refusals"] == [
+            f"{2 * size} chunks for {size} ranks do not divide {3 * size} positions",
+            "block_size must be at least 1, got 0",
+        ]
 
 
 @pytest.mark.parametrize("layout", [contiguous, zigzag])
@@ -160,5 +163,7 @@ def test_bad_input_is_named(unchecked_shapes):
         unshard([x, x[..., 1:, :]], contiguous)
     with pytest.raises(ValueError, match="of this process, got None: call"):
         ring_attention(x, x, x)
+    with pytest.raises(ValueError, match="of this process, got -100: call"):
+        ring_attention(x, x, x, group=torch.distributed.GroupMember.NON_GROUP_MEMBER)
     with pytest.raises(ValueError, match="as many queries as keys, got 14, 15"):
         ring_attention(x[..., :14, :], x, x)

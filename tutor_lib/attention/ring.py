@@ -208,12 +208,12 @@ def ring_attention(
 
     softmax(scale · q kᵀ) v, `scale` = 1/√D if not given: Liu et al. 2023 (arXiv:2310.01889).
     Keys and values go round the ring; each rank folds those that come by into its queries'
-    running softmax as FlashAttention does, so that none holds more than two ranks' keys. What
-    a causal mask hides wholly is passed on but not computed.
+    running softmax as FlashAttention does, and holds three ranks' at most: its own, those that
+    visit, those that arrive. What a causal mask hides wholly is passed on but not computed.
 
-    Each rank of `group` (all, if not given) calls this with its own shard, cut by the same
-    `layout`: `contiguous` or `zigzag`. The backward goes round the ring too, so each rank must
-    call it. Differentiable once.
+    Each rank of `group` (all, if not given) calls this with its own shard, equally long and cut
+    by the same `layout`: `contiguous` or `zigzag`. The backward goes round the ring too, so
+    each rank must call it. Differentiable once.
 
     Raises ValueError if there is no process group, or this process is not in it, if shapes do
     not fit, if the layout cannot cut n · T positions, or if `block_size` is less than 1.
