@@ -31,7 +31,7 @@ def online_softmax_step(
 ) -> Partial:
     """Fold S more keys and values into the running softmax.
 
-    m' = max(m, max s),  l' = e^(m − m') l + Σ e^(s − m'),  O' = e^(m − m') O + e^(s − m') v:
+    m' = max(m, max s),  l' = e^(m − m') l + Σ e^(s − m'),  O' = e^(m − m') O + Σ e^(s − m') v:
     Milakov & Gimelshein 2018, Alg. 3 (arXiv:1805.02867), with O as in FlashAttention-2,
     §3.1.1 (arXiv:2307.08691): divided by l once, at the end.
     """
