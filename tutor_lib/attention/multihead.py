@@ -134,3 +134,14 @@ class CrossAttention(GroupedQueryAttention):
         k, v = (repeat_kv(y, self.n_heads // self.n_kv_heads) for y in memory)
         mixed, weights = self.attend(self._split(self.q_proj(x)), k, v, mask)
         return self.o_proj(mixed.transpose(1, 2).flatten(-2)), weights
+
+    def fused(  # type: ignore[override]
+        self,
+        x: Float[Tensor, "B T C"],
+        memory: tuple[Float[Tensor, "B K S D"], Float[Tensor, "B K S D"]],
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "B T C"]:
+        """The same output without the weights, by PyTorch's fused kernel."""
+        attend = self.attend if isinstance(self.attend, ScoredAttention) else ScoredAttention()
+        mixed = attend.fused(self._split(self.q_proj(x)), *memory, mask)
+        return self.o_proj(mixed.transpose(1, 2).flatten(-2))
