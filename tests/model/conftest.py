@@ -18,8 +18,9 @@ class Twins:
 
     def __post_init__(self) -> None:
         """Draw weights far from their start, and carry them over."""
-        for parameter in self.ours.parameters():
-            nn.init.normal_(parameter, mean=0.1 * (parameter.ndim < 2), std=0.2)
+        for name, parameter in self.ours.named_parameters():
+            gain = parameter.ndim < 2 and not name.endswith("bias")
+            nn.init.normal_(parameter, mean=1.0 * gain, std=0.2)
         carried = set()
         for name, parameter in self._trained():
             parts = self.our_names(name)
