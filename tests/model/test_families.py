@@ -81,6 +81,7 @@ def randomised(model: torch.nn.Module) -> torch.nn.Module:
 def peer(request):
     config = peers()[request.param]
     config._attn_implementation = "eager"  # SDPA would leave out Gemma's soft-cap
+    config._experts_implementation = "eager"  # the grouped kernel wants multiples of 16 bytes
     return randomised(AutoModelForCausalLM.from_config(config))
 
 
@@ -122,8 +123,14 @@ def test_what_we_write_transformers_reads(peer, tmp_path):
     peer.save_pretrained(tmp_path / "theirs")
     config = load_pretrained(tmp_path / "theirs").config
     ours = randomised(Decoder(config))
+    if config.latent and config.rope_scaling:
+        with pytest.raises(ValueError, match="a deepseek_v3 checkpoint cannot say all of"):
+            save_pretrained(ours, tmp_path / "ours")  # which two factors gave this one scale?
+        return
     save_pretrained(ours, tmp_path / "ours")
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "ours", attn_implementation="eager")
+    theirs = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "ours", attn_implementation="eager", experts_implementation="eager"
+    )
     with torch.no_grad():
         assert (ours(IDS) - theirs(IDS).logits).abs().max() < 1e-4
     assert read_config(write_config(config)) == config

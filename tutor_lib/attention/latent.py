@@ -115,8 +115,12 @@ class MultiHeadLatentAttention(nn.Module):
         q_nope, q_rope, latent, k_rope = self._compressed(x, cache, positions)
         up = self.kv_up_proj.weight.unflatten(0, (self.n_heads, -1))  # (H, nope + value, rank)
         up_k, up_v = up.split([sizes.nope_size, sizes.value_size], dim=1)
-        q, k = torch.cat((q_nope @ up_k, q_rope), dim=-1), torch.cat((latent, k_rope), dim=-1)
-        mixed, _ = self.attend(q, k, latent, mask)  # (B, H, T, rank)
+        # All heads see the same keys: they are as many queries of one head.
+        q = torch.cat((q_nope @ up_k, q_rope), dim=-1).flatten(1, 2)[:, None]  # (B, 1, H · T, …)
+        k = torch.cat((latent, k_rope), dim=-1)  # (B, 1, S, rank + rope)
+        if mask is not None:
+            mask = torch.cat([mask] * self.n_heads, dim=-2)
+        mixed = self.attend.fused(q, k, latent, mask).view(*q_nope.shape[:3], -1)
         mixed = mixed @ up_v.transpose(-2, -1)  # (B, H, T, value)
         return self.o_proj(mixed.transpose(1, 2).flatten(-2))
 

@@ -8,6 +8,8 @@ from tutor_lib.attention.latent import MultiHeadLatentAttention
 from tutor_lib.attention.multihead import GroupedQueryAttention
 from tutor_lib.attention.scored import Mask, ScoredAttention
 from tutor_lib.embed.rope import RotaryEmbedding
+from tutor_lib.ffn.moe import Experts, MixtureOfExperts
+from tutor_lib.ffn.routing import Router, SigmoidRouter, SoftmaxRouter
 from tutor_lib.model.config import DecoderConfig, ExpertSizes
 
 
@@ -70,8 +72,6 @@ def ffn(config: DecoderConfig, layer: int) -> nn.Module:
     """The feed-forward network of this layer: dense, or a mixture of experts."""
     if not config.has_experts(layer):
         return config.family.ffn(config.d_model, config.d_ff)
-    from tutor_lib.ffn.moe import Experts, MixtureOfExperts
-
     sizes = config.experts
     assert sizes is not None
     shared = None
@@ -81,10 +81,8 @@ def ffn(config: DecoderConfig, layer: int) -> nn.Module:
     return MixtureOfExperts(router(config.d_model, sizes), experts, shared)
 
 
-def router(d_model: int, sizes: ExpertSizes) -> nn.Module:
+def router(d_model: int, sizes: ExpertSizes) -> Router:
     """What chooses each token's experts."""
-    from tutor_lib.ffn.moe import SigmoidRouter, SoftmaxRouter
-
     if not sizes.sigmoid:
         return SoftmaxRouter(d_model, sizes.n_experts, sizes.n_active)
     return SigmoidRouter(

@@ -50,11 +50,10 @@ class Decoder(nn.Module):
         Raises ValueError if an id is outside the vocabulary or the text outgrows the context.
         """
         start = caches[0].length if caches else 0
-        self._check_length(start + ids.size(1))
-        self._check_ids(ids)
-        positions = None if padding is None else self._positions(start, ids.size(1), padding)
+        self.check(ids, start + ids.size(1))
+        positions = None if padding is None else places(start, ids.size(1), padding)
         x = self.embed(ids, start, positions)  # (B, T, C)
-        masks = self._masks(ids.size(1), caches, padding)
+        masks = self.masks(ids.size(1), caches, padding)
         for i, block in enumerate(self.blocks):
             x = block(x, masks[i], caches[i] if caches else None, positions)
         return self.unembed(x)
@@ -98,7 +97,7 @@ class Decoder(nn.Module):
             return RollingKVCache(batch, config.n_kv_heads, window, config.head_size, *kind)
         return KVCache(batch, config.n_kv_heads, capacity, config.head_size, *kind)
 
-    def _masks(
+    def masks(
         self, n_new: int, caches: list[KVCache] | None, padding: Int[Tensor, "B"] | None
     ) -> list[Bool[Tensor, "*lead T S"] | None]:
         """Each layer's mask; None where it hides nothing but what lies ahead."""
@@ -127,21 +126,18 @@ class Decoder(nn.Module):
         itself = places[-n_new:, None] == places
         return mask & (places >= padding[:, None, None, None]) | itself
 
-    def _positions(self, start: int, n_new: int, padding: Tensor) -> Int[Tensor, "B T"]:
-        places = torch.arange(start, start + n_new, device=padding.device)
-        return (places - padding[:, None]).clamp(min=0)
+    def check(self, ids: Int[Tensor, "B T"], stop: int) -> None:
+        """Raise ValueError if an id is outside the vocabulary or `stop` tokens do not fit."""
+        self._check_length(stop)
+        low, high = (int(x) for x in ids.aminmax()) if ids.numel() else (0, 0)
+        if low < 0 or high >= self.config.vocab_size:
+            outside = low if low < 0 else high
+            raise ValueError(f"token id {outside} is outside 0…{self.config.vocab_size - 1}")
 
     def _check_length(self, length: int) -> None:
         if length > self.config.context_length:
             raise ValueError(
                 f"{length} tokens do not fit the context of {self.config.context_length}"
-            )
-
-    def _check_ids(self, ids: Int[Tensor, "B T"]) -> None:
-        outside = ids[(ids < 0) | (ids >= self.config.vocab_size)]
-        if outside.numel():
-            raise ValueError(
-                f"token id {int(outside[0])} is outside 0…{self.config.vocab_size - 1}"
             )
 
     @torch.no_grad()
@@ -158,6 +154,12 @@ class Decoder(nn.Module):
             writes = name.removesuffix(".weight").endswith((".o_proj", ".down_proj"))
             scale = math.sqrt(2 * self.config.n_layers) if writes else 1.0
             parameter.normal_(std=0.02 / scale)
+
+
+def places(start: int, n_new: int, padding: Int[Tensor, "B"]) -> Int[Tensor, "B T"]:
+    """The positions of `n_new` ids from `start` on, in rows that begin after their padding."""
+    ids = torch.arange(start, start + n_new, device=padding.device)
+    return (ids - padding[:, None]).clamp(min=0)
 
 
 def rotary_embedding(config: DecoderConfig) -> RotaryEmbedding:
