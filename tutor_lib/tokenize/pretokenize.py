@@ -19,6 +19,15 @@ def pretokenize(text: str) -> list[str]:
     return GPT2_PATTERN.findall(text)
 
 
+def utf8(text: str) -> bytes:
+    """The bytes of `text`. Raises ValueError if it holds a lone surrogate, which has none."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        lone = error.object[error.start]
+        raise ValueError(f"{lone!r} is a lone surrogate, which UTF-8 cannot write") from error
+
+
 def byte_characters() -> list[str]:
     """The 256 printable characters that stand for bytes, in GPT-2's order of token ids.
 
