@@ -3,11 +3,8 @@
 Each peer writes a checkpoint folder, which ours reads; then ours writes one, which it reads.
 """
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     DeepseekV3Config,
@@ -22,7 +19,6 @@ from transformers import (
 
 from tutor_lib.model.checkpoint_config import read_config, write_config
 from tutor_lib.model.checkpoint_names import rules
-from tutor_lib.model.config import DecoderConfig, ExpertSizes, Family
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.model.pretrained import load_pretrained, save_pretrained
 
@@ -46,8 +42,8 @@ DEEPSEEK = {
 
 def peers() -> dict[str, PretrainedConfig]:
     return {
-        "gpt2": GPT2Config(vocab_size=53, n_positions=31, n_embd=60, n_layer=3, n_head=5, n_inner=37,
-                           layer_norm_epsilon=1e-4),
+        "gpt2": GPT2Config(vocab_size=53, n_positions=31, n_embd=60, n_layer=3, n_head=5,
+                           n_inner=37, layer_norm_epsilon=1e-4),
         "gpt2, default width": GPT2Config(vocab_size=53, n_positions=31, n_embd=60, n_layer=2,
                                           n_head=5),
         "llama 2": LlamaConfig(**SIZES),

@@ -136,11 +136,12 @@ class RollingKVCache(KVCache):
         """
         dropped = self.length - length
         needed = min(length, self.window - 1)
-        if dropped and self.stop - dropped < needed:
+        stop = max(0, self.stop - dropped)
+        if dropped and stop < needed:
             raise ValueError(
                 f"cannot crop {self.length} positions to {length}: the cache has forgotten some of"
                 f" the {needed} before"
             )
         super().crop(length)
-        self.stop -= dropped
-        self.start = max(0, self.stop - needed) if dropped else self.start
+        if dropped:
+            self.start, self.stop = stop - needed, stop
