@@ -79,7 +79,7 @@ ZOO = [
             experts=ExpertSizes(256, 8, 2048, n_shared=1, n_dense_layers=3, n_groups=8,
                                 n_active_groups=4, sigmoid=True, scale=2.5),
         ),
-        671e9, 37e9,
+        671e9, 36.6e9,
     ),
     ZooModel(
         "Qwen 2.5 72B", "Alibaba", 2024, "Qwen Team 2024 (arXiv:2412.15115), released config",
