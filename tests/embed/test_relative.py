@@ -36,11 +36,15 @@ def test_biases_are_transformers(kind, queries, keys):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="must be even and at least 2, got 7"):
-        distance_buckets(torch.arange(5), 7, 128)
+    with pytest.raises(ValueError, match="need 1 ≤ exact < max_distance, got 0 and 128"):
+        distance_buckets(torch.arange(5), 0, 128)
+    with pytest.raises(ValueError, match="need 1 ≤ exact < max_distance, got 7 and 7"):
+        distance_buckets(torch.arange(5), 7, 7)
     with pytest.raises(ValueError, match="max_distance must be over 16, got 16"):
         CausalRelativeBias(3, 32, 16)
-    with pytest.raises(ValueError, match="must be a multiple of 4, got 6"):
+    with pytest.raises(ValueError, match="must be a positive multiple of 4, got 6"):
         RelativeBias(3, 6, 128)
+    with pytest.raises(ValueError, match="n_heads must be at least 1, got 0"):
+        RelativeBias(0)
     with pytest.raises(ValueError, match="got 5 and 3"):
         RelativeBias(3)(5, 3)

@@ -20,7 +20,7 @@ class Twins:
         """Draw weights far from their start, and carry them over."""
         for name, parameter in self.ours.named_parameters():
             gain = parameter.ndim < 2 and not name.endswith("bias")
-            nn.init.normal_(parameter, mean=1.0 * gain, std=0.2)
+            nn.init.normal_(parameter, mean=1.0 * gain, std=0.1)
         carried = set()
         for name, parameter in self._trained():
             parts = self.our_names(name)

@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 
 def distance_buckets(
-    distance: Int[Tensor, "*shape"], n_buckets: int, max_distance: int
+    distance: Int[Tensor, "*shape"], exact: int, max_distance: int
 ) -> Int[Tensor, "*shape"]:
-    """The bucket of each distance d ≥ 0: one for each small d, wider and wider ones after.
+    """The bucket of each distance d, of 2e: one for each d < e = `exact`, then wider and wider.
 
-    d if d < n/2, else min(n - 1, n/2 + ⌊n/2 · log(d / (n/2)) / log(max_distance / (n/2))⌋), for
-    n buckets: Raffel et al. 2019, §2.1 (arXiv:1910.10683), and the code released with it.
+    d if d < e, else min(2e - 1, e + ⌊e · log(d / e) / log(max_distance / e)⌋): Raffel et al.
+    2019, §2.1 (arXiv:1910.10683), and the code released with it. A d under 0 counts as 0.
 
-    Raises ValueError if `n_buckets` is odd or under 2, or `max_distance` ≤ n/2.
+    Raises ValueError unless 1 ≤ exact < max_distance.
     """
-    check_buckets(n_buckets, max_distance)
-    exact = n_buckets // 2
+    if not 1 <= exact < max_distance:
+        raise ValueError(f"need 1 ≤ exact < max_distance, got {exact} and {max_distance}")
     # In float32 whatever the model's dtype: a trained table knows where its rounding put the edges.
     share = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact)
     far = exact + (share * exact).long()
-    return torch.where(distance < exact, distance, far.clamp(max=n_buckets - 1))
+    return torch.where(distance < exact, distance.clamp(min=0), far.clamp(max=2 * exact - 1))
 
 
 class RelativeBias(nn.Module):
@@ -31,14 +31,15 @@ class RelativeBias(nn.Module):
     Half of the buckets are for keys after the query. One table serves all layers of a stack:
     Raffel et al. 2019, §2.1.
 
-    Raises ValueError if the buckets cannot be halved twice, or `max_distance` is too small.
+    Raises ValueError unless there are heads, 4 divides `n_buckets`, and `max_distance` is over
+    half of it.
     """
 
     def __init__(self, n_heads: int, n_buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()
+        if n_heads < 1:
+            raise ValueError(f"n_heads must be at least 1, got {n_heads}")
         check_buckets(n_buckets, max_distance)
-        if n_buckets % 4:
-            raise ValueError(f"n_buckets must be a multiple of 4, got {n_buckets}")
         self.max_distance = max_distance
         self.table = nn.Embedding(n_buckets, n_heads)
 
@@ -57,7 +58,7 @@ class RelativeBias(nn.Module):
     def buckets(self, behind: Int[Tensor, "T S"]) -> Int[Tensor, "T S"]:
         """Keys up to the query in the first half of the buckets, those after it in the other."""
         half = self.table.num_embeddings // 2
-        return distance_buckets(behind.abs(), half, self.max_distance) + half * (behind < 0)
+        return distance_buckets(behind.abs(), half // 2, self.max_distance) + half * (behind < 0)
 
 
 class CausalRelativeBias(RelativeBias):
@@ -65,12 +66,12 @@ class CausalRelativeBias(RelativeBias):
 
     def buckets(self, behind: Int[Tensor, "T S"]) -> Int[Tensor, "T S"]:
         """Keys after the query count as its own place."""
-        return distance_buckets(behind.clamp(min=0), self.table.num_embeddings, self.max_distance)
+        return distance_buckets(behind, self.table.num_embeddings // 2, self.max_distance)
 
 
 def check_buckets(n_buckets: int, max_distance: int) -> None:
-    """Raise ValueError unless `n_buckets` is even, at least 2, and `max_distance` over its half."""
-    if n_buckets < 2 or n_buckets % 2:
-        raise ValueError(f"n_buckets must be even and at least 2, got {n_buckets}")
+    """Raise ValueError unless 4 divides `n_buckets`, and `max_distance` is over half of it."""
+    if n_buckets < 4 or n_buckets % 4:
+        raise ValueError(f"n_buckets must be a positive multiple of 4, got {n_buckets}")
     if max_distance <= n_buckets // 2:
         raise ValueError(f"max_distance must be over {n_buckets // 2}, got {max_distance}")

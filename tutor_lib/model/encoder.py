@@ -16,6 +16,7 @@ from tutor_lib.model.layers import (
     check_ids,
     check_length,
     check_mask,
+    last_norm,
     look_at,
 )
 
@@ -37,7 +38,7 @@ class EncoderConfig(StackConfig):
 
 
 class Encoder(nn.Module):
-    """BERT: embed, norm, L post-norm blocks. Devlin et al. 2018, §3 (arXiv:1810.04805)."""
+    """BERT: embed, norm, L blocks. Devlin et al. 2018, §3 (arXiv:1810.04805)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class Encoder(nn.Module):
         self.segments = nn.Embedding(config.n_segments, config.d_model)
         self.embedding_norm = config.parts.norm(config.d_model, config.norm_eps)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
+        self.last_norm = last_norm(config)
         start_small(self)
 
     def forward(
@@ -69,7 +71,7 @@ class Encoder(nn.Module):
         x = self.embed(ids, torch.zeros_like(ids) if segments is None else segments)
         for block in self.blocks:
             x = block(x, None if mask is None else look_at(mask, ids.size(1)))
-        return x
+        return self.last_norm(x)
 
     def embed(
         self, ids: Int[Tensor, "B T"], segments: Int[Tensor, "B T"]
@@ -127,9 +129,9 @@ class Pooler(nn.Module):
 
 @torch.no_grad()
 def start_small(model: nn.Module) -> None:
-    """Normal weights, σ = 0.02, and no biases: Devlin et al.'s released code."""
+    """Normal weights, σ = 0.02, cut off at 2σ, and no biases: Devlin et al.'s released code."""
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Embedding):
-            layer.weight.normal_(std=0.02)
+            nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04)
         if isinstance(layer, nn.Linear) and layer.bias is not None:
             layer.bias.zero_()

@@ -31,8 +31,7 @@ class PostNorm(nn.Module):
 class PreNorm(PostNorm):
     """x + part(norm(x)): Xiong et al. 2020 (arXiv:2002.04745).
 
-    Nothing stands in the way of the residual stream, so training needs no warm-up. The stack
-    needs a norm at its end.
+    Nothing stands in the way of the residual stream, so training needs no warm-up.
     """
 
     def forward(
@@ -139,6 +138,13 @@ def attention(kind: type[Attention], config: StackConfig) -> Attention:
 def residual(config: StackConfig) -> PostNorm:
     """What adds a part to the residual stream, with a norm of its own."""
     return config.parts.residual(config.parts.norm(config.d_model, config.norm_eps))
+
+
+def last_norm(config: StackConfig) -> nn.Module:
+    """What ends a stack: a norm, if its layers' come first; post-norm layers end with one."""
+    if issubclass(config.parts.residual, PreNorm):
+        return config.parts.norm(config.d_model, config.norm_eps)
+    return nn.Identity()
 
 
 def look_at(mask: Bool[Tensor, "B S"], n_queries: int) -> Bool[Tensor, "B 1 T S"]:

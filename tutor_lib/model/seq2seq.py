@@ -20,6 +20,7 @@ from tutor_lib.model.layers import (
     check_ids,
     check_length,
     check_mask,
+    last_norm,
     look_at,
 )
 
@@ -59,8 +60,7 @@ class Seq2Seq(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.decoder = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
-        self.encoder_norm: nn.Module = nn.Identity()
-        self.decoder_norm: nn.Module = nn.Identity()
+        self.encoder_norm, self.decoder_norm = last_norm(config), last_norm(config)
 
     def forward(
         self,

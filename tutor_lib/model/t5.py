@@ -50,8 +50,6 @@ class T5(Seq2Seq):
         self.tied = config.tied
         sizes = (config.n_heads, config.n_buckets, config.max_distance)
         self.encoder_bias, self.decoder_bias = RelativeBias(*sizes), CausalRelativeBias(*sizes)
-        self.encoder_norm = config.parts.norm(config.d_model, config.norm_eps)
-        self.decoder_norm = config.parts.norm(config.d_model, config.norm_eps)
         if not config.tied:
             self.unembedding = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self._initialise()
