@@ -132,18 +132,18 @@ def model_type(config: DecoderConfig) -> str:
 
 
 def _gpt2(found: Json) -> DecoderConfig:
-    sizes = {ours: found[theirs] for ours, theirs in GPT2_SIZES.items() if ours != "d_ff"}
+    sizes = _numbers(found, {o: t for o, t in GPT2_SIZES.items() if o != "d_ff"})
     d_ff = found.get("n_inner") or 4 * found["n_embd"]
     tied = found.get("tie_word_embeddings", True)
     return DecoderConfig(**sizes, n_kv_heads=found["n_head"], d_ff=d_ff, tied=tied, family=GPT2)
 
 
 def _llama_like(found: Json, kind: str) -> DecoderConfig:
-    sizes = {ours: found[theirs] for ours, theirs in SIZES.items()}
+    sizes = _numbers(found, SIZES)
     rope = _rope_parameters(found)
     latent = None
     if kind == "deepseek_v3":
-        latent = LatentSizes(**{ours: found[theirs] for ours, theirs in LATENT.items()})
+        latent = LatentSizes(**_numbers(found, LATENT))
     return DecoderConfig(
         **sizes,
         rope_base=float(rope["rope_theta"]),
@@ -158,6 +158,13 @@ def _llama_like(found: Json, kind: str) -> DecoderConfig:
         experts=_experts(found, kind),
         latent=latent,
     )
+
+
+def _numbers(found: Json, names: Mapping[str, str]) -> dict[str, Any]:
+    for theirs in names.values():
+        if not isinstance(found[theirs], int | float | None):
+            raise ValueError(f"{theirs}={found[theirs]!r} is not a number")
+    return {ours: found[theirs] for ours, theirs in names.items()}
 
 
 def _family(found: Json, kind: str) -> Family:
@@ -199,8 +206,7 @@ def _period(windows: tuple[int | None, ...]) -> int:
 def _experts(found: Json, kind: str) -> ExpertSizes | None:
     if kind not in EXPERTS:
         return None
-    sizes = {ours: found[theirs] for ours, theirs in EXPERTS[kind].items()}
-    return ExpertSizes(**sizes, sigmoid=kind == "deepseek_v3")
+    return ExpertSizes(**_numbers(found, EXPERTS[kind]), sigmoid=kind == "deepseek_v3")
 
 
 def _score_scale(found: Json, rope: Json, latent: LatentSizes | None) -> float | None:

@@ -153,7 +153,10 @@ def _stored(folder: Path) -> dict[str, Stored]:
 
 def _files(folder: Path) -> list[Path]:
     if (folder / INDEX).exists():
-        names = set(_json(folder / INDEX).get("weight_map", {}).values())
+        where = _json(folder / INDEX).get("weight_map")
+        if not isinstance(where, dict):
+            raise ValueError(f"{folder / INDEX} has no weight_map of names to files")
+        names = set(where.values())
         if outside := [n for n in names if Path(n).name != n]:
             raise ValueError(f"{folder / INDEX} names a file outside the folder: {outside[0]}")
         return sorted(folder / name for name in names)
