@@ -26,8 +26,6 @@ __all__ = [
     "router_z_loss",
 ]
 
-SHORT = 64  # rows: a product with more of them keeps the machine busy on its own
-
 
 class Experts(nn.Module):
     """E SwiGLU networks, their weights stacked: 3CFE parameters, 3CFk of them used by a token."""
@@ -56,8 +54,8 @@ class Experts(nn.Module):
             )
         choices, queues = routing.by_expert()
         queued = x.index_select(0, choices % n_tokens)  # (M, C)
-        short = max(queues) <= SHORT and len(queues) * max(queues) <= 2 * len(queued)
-        done = self.side_by_side(queued, queues) if short else self.one_by_one(queued, queues)
+        work = self.side_by_side if pays_to_pad(queues) else self.one_by_one
+        done = work(queued, queues)  # (M, C)
         answers = done.new_zeros(n_active * n_tokens, x.size(1)).index_copy(0, choices, done)
         answers = answers.unflatten(0, (n_active, n_tokens))  # (k, N, C)
         return (answers * routing.weights.T.unsqueeze(-1)).sum(0).to(x.dtype)
@@ -67,7 +65,8 @@ class Experts(nn.Module):
         # unbind, because indexing would make a gradient as large as the stack for each expert.
         experts = zip(*(stack.unbind() for stack in self.stacks()), strict=True)
         turns = zip(queued.split(queues), experts, strict=True)
-        return torch.cat([swiglu(x, *expert) for x, expert in turns if len(x)])
+        done = [swiglu(x, *expert) for x, expert in turns if len(x)]
+        return torch.cat(done) if done else queued
 
     def side_by_side(self, queued: Float[Tensor, "M C"], queues: list[int]) -> Float[Tensor, "M C"]:
         """The same in three batched products, every queue padded to the longest."""
@@ -81,6 +80,16 @@ class Experts(nn.Module):
     def stacks(self) -> tuple[Tensor, Tensor, Tensor]:
         """The weights in the order in which `swiglu` takes them."""
         return self.gate_proj, self.up_proj, self.down_proj
+
+
+def pays_to_pad(queues: list[int]) -> bool:
+    """Whether the queues are short, much the same length, and no gradient is wanted.
+
+    A product of more than some 64 rows keeps two cores busy on its own, and the gradient of a
+    batched product comes transposed and has to be copied.
+    """
+    longest, padded = max(queues), len(queues) * max(queues)
+    return not torch.is_grad_enabled() and longest <= 64 and padded <= 2 * sum(queues)
 
 
 def swiglu(
