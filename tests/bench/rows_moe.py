@@ -75,7 +75,6 @@ def rows() -> list[Comparison]:
 # Mixtral's block runs "eager" by itself, and "grouped_mm" inside a whole model. From some hundred
 # tokens on, all three spend their time in the same matrix products.
 ROWS = [
-    ("forward", forward, 1, "eager", 1.3),
     ("forward", forward, 64, "eager", 1.3),
     ("forward", forward, 64, "grouped_mm", 1.0),
     ("forward", forward, 512, "eager", 1.0),

@@ -338,6 +338,7 @@ def test_bfloat16_is_routed_in_float32():
         (lambda: SigmoidRouter(C, 15, 6, 3, 1), "hold 5 experts, fewer than 6"),
         (lambda: Experts(0, C, F), r"\(0, 13, 29\)"),
         (lambda: mixture(0.0)(torch.zeros(3, C)), "got 0.0"),
+        (lambda: mixture(math.inf)(torch.zeros(3, C)), "got inf"),
         (lambda: MixtureOfExperts(SoftmaxRouter(C, 5, K), Experts(E, C, F))(torch.zeros(3, C)),
          "among 5 experts, not among 7"),
         (lambda: SigmoidRouter(C, E, K).balance(mixture().router(torch.zeros(3, C)), 0.0),

@@ -57,7 +57,7 @@ class Experts(nn.Module):
         work = self.side_by_side if pays_to_pad(queues) else self.one_by_one
         done = work(queued, queues)  # (M, C)
         answers = done.new_zeros(n_active * n_tokens, x.size(1)).index_copy(0, choices, done)
-        answers = answers.unflatten(0, (n_active, n_tokens))  # (k, N, C)
+        answers = answers.view(n_active, n_tokens, x.size(1))
         return (answers * routing.weights.T.unsqueeze(-1)).sum(0).to(x.dtype)
 
     def one_by_one(self, queued: Float[Tensor, "M C"], queues: list[int]) -> Float[Tensor, "M C"]:
@@ -77,7 +77,9 @@ class Experts(nn.Module):
         done = swiglu(padded.unflatten(0, taken.shape), *self.stacks())
         return done.flatten(0, 1).index_select(0, rows)
 
-    def stacks(self) -> tuple[Tensor, Tensor, Tensor]:
+    def stacks(
+        self,
+    ) -> tuple[Float[Tensor, "E F C"], Float[Tensor, "E F C"], Float[Tensor, "E C F"]]:
         """The weights in the order in which `swiglu` takes them."""
         return self.gate_proj, self.up_proj, self.down_proj
 

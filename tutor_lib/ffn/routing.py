@@ -16,7 +16,7 @@ class Routing:
 
     Expert `experts[n, i]` counts `weights[n, i]` for token n. `logits` are what the router
     gave all E, before softmax or sigmoid. `kept` is False where an expert had no room left,
-    and None where nobody asked for room.
+    and None without a capacity.
     """
 
     experts: Int[Tensor, "N k"]
@@ -54,10 +54,10 @@ def with_capacity(routing: Routing, factor: float) -> Routing:
     Switch, eq. 3 (arXiv:2101.03961); the order of the queue is that of GShard, algorithm 1
     (arXiv:2006.16668). It makes a token's fate depend on the others of its batch.
 
-    Raises ValueError unless c > 0.
+    Raises ValueError unless 0 < c < ∞.
     """
-    if not factor > 0:
-        raise ValueError(f"the capacity factor must be positive, got {factor}")
+    if not 0 < factor < math.inf:
+        raise ValueError(f"the capacity factor must be positive and finite, got {factor}")
     room = math.ceil(factor * routing.experts.numel() / routing.logits.size(1))
     order, lengths = routing.by_expert()
     served = torch.cat([queue[:room] for queue in order.split(lengths)])
@@ -170,7 +170,8 @@ def load_balancing_loss(routing: Routing) -> Float[Tensor, ""]:
 
     Raises ValueError if there is no token.
     """
-    n_tokens, n_experts = _tokens_and_experts(routing.logits)
+    _check_any_token(routing.logits)
+    n_tokens, n_experts = routing.logits.shape
     share = routing.load / n_tokens
     return n_experts * (share * widened(routing.logits).softmax(-1).mean(0)).sum()
 
@@ -182,14 +183,13 @@ def router_z_loss(logits: Float[Tensor, "N E"]) -> Float[Tensor, ""]:
 
     Raises ValueError if there is no token.
     """
-    _tokens_and_experts(logits)
+    _check_any_token(logits)
     return widened(logits).logsumexp(-1).square().mean()
 
 
-def _tokens_and_experts(logits: Tensor) -> tuple[int, int]:
+def _check_any_token(logits: Tensor) -> None:
     if not logits.numel():
         raise ValueError(f"the loss needs a token, got logits of shape {tuple(logits.shape)}")
-    return logits.size(0), logits.size(1)
 
 
 def widened(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
