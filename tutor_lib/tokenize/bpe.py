@@ -228,10 +228,9 @@ class BytePairTokenizer:
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             before, model = document["pre_tokenizer"], document["model"]
-            if document.get("normalizer") or before["type"] != "ByteLevel":
+            as_gpt2 = before["type"] == "ByteLevel" and before.get("use_regex", True)
+            if document.get("normalizer") or not as_gpt2 or before["add_prefix_space"]:
                 raise ValueError(f"normalizer {document.get('normalizer')}, pre-tokenizer {before}")
-            if before["add_prefix_space"] or not before.get("use_regex", True):
-                raise ValueError(f"pre-tokenizer {before}")
             added = {token["content"]: token["id"] for token in document["added_tokens"]}
             # Older files write a merge as one string.
             merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]

@@ -25,8 +25,8 @@ KINDS = [SPACES, *map(regex.compile, (r"\p{L}+", r"\p{N}+", r"[^\s\p{L}\p{N}]+")
 def encode_file(tokenizer: BytePairTokenizer, path: str | Path) -> Iterator[int]:
     """The ids of `tokenizer.encode` on the text of a UTF-8 file, one by one.
 
-    Takes under a megabyte, whatever the size of the file and of its words. Line ends stay as
-    they are.
+    Takes under a megabyte for a file of any size with words of any size, if no piece of the
+    vocabulary has tens of thousands of bytes. Line ends stay as they are.
 
     Raises ValueError if the file is not UTF-8.
     """
