@@ -12,6 +12,7 @@ from tutor_lib.tokenize.bpe import END_OF_TEXT, BytePairTokenizer
 from tutor_lib.tokenize.bpe_fast import Memo
 from tutor_lib.tokenize.pretokenize import pretokenize
 from tutor_lib.train.corpus import corpus
+from tutor_lib.train.storyteller import ASSETS, train_tokenizer
 
 AWKWARD = [
     "",
@@ -232,6 +233,18 @@ def test_the_saved_file_is_read_by_us_and_by_the_peer(pair, tmp_path):
     assert again.merges == ours.merges
     for text in [*AWKWARD, f"one{END_OF_TEXT}two"]:
         assert again.encode(text) == ours.encode(text) == theirs.encode(text).ids
+
+
+def test_the_committed_tokenizer_is_read_written_and_learned_as_ever(tmp_path):
+    """The storyteller's weights know these ids and no others."""
+    committed = ASSETS / "tokenizer.json"
+    ours, theirs = BytePairTokenizer.load(committed), Tokenizer.from_file(str(committed))
+    for text in [*AWKWARD, corpus(29, 20)]:
+        assert ours.encode(text) == theirs.encode(text).ids
+    assert ours.special_ids == {END_OF_TEXT: 639}
+    for tokenizer in [ours, train_tokenizer()]:
+        tokenizer.save(tmp_path / "again.json")
+        assert (tmp_path / "again.json").read_bytes() == committed.read_bytes()
 
 
 def test_files_of_the_peer_are_read(pair, tmp_path):

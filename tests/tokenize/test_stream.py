@@ -13,8 +13,9 @@ from tutor_lib.tokenize.incremental import IncrementalEncoder
 from tutor_lib.tokenize.stream import encode_chunks, encode_file, encode_ordinary_chunks
 
 SPECIALS = [END_OF_TEXT, "<a>", "<a><b>", "<", "'s", "\n\n"]
-PARTS = ["a", "b", "'", "re", "r", "e", "s", "l", "v", " ", "\n", "\r\n", "\u3000", "1", ".", "é", "日",
-         "😀", "<a>", "<b>", END_OF_TEXT, "a" * 19, " " * 17, "." * 13, "'" * 11, "2" * 23]  # fmt: skip
+PARTS = ["a", "b", "'", "re", "r", "e", "s", "l", "v", " ", "\n", "\r\n", "\u3000", "1", ".",
+         "é", "日", "😀", "<a>", "<b>", END_OF_TEXT, "a" * 19, " " * 17, "." * 13, "'" * 11,
+         "2" * 23]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
