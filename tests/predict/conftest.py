@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tutor_lib.attention.cache import KVCache
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
 
@@ -75,6 +76,28 @@ def random_ids(device) -> Callable[[int, int, int], torch.Tensor]:
         return torch.randint(CONFIG.vocab_size, (batch, length), generator=generator).to(device)
 
     return make
+
+
+class Table:
+    """A model that looks up its logits by the last token, and counts how often it is run."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.logits, self.passes = logits, 0
+
+    def __call__(self, ids, caches=None):
+        self.passes += 1
+        for cache in caches or []:
+            cache.update(*torch.zeros(2, len(ids), 1, ids.size(1), 1))
+        return self.logits[ids]
+
+    def new_caches(self, batch, capacity=None):
+        return [KVCache(batch, 1, capacity, 1)]
+
+
+@pytest.fixture
+def lookup() -> type[Table]:
+    """Make a model of which everything is known."""
+    return Table
 
 
 def llama_config(config: DecoderConfig) -> LlamaConfig:

@@ -25,6 +25,7 @@ def theirs_best(theirs, prompt, num_beams, length_penalty, stop_token, **setting
     return cut, made.sequences_scores.tolist()
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("length_penalty", [1.0, 0.4, 0.0, -1.5])
 @pytest.mark.parametrize("num_beams", [2, 3, 7])
@@ -42,6 +43,7 @@ def test_sequences_and_scores_equal_transformers(
     assert [h.score for h in found] == pytest.approx(scores, rel=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("length_penalty", [1.0, 0.4, 0.0])
 def test_the_stop_token_of_the_comparison_ends_some_soon_and_some_late(
     decoder, random_ids, length_penalty
@@ -54,6 +56,7 @@ def test_the_stop_token_of_the_comparison_ends_some_soon_and_some_late(
     assert len(lengths) > 3
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("length_penalty", [1.0, 0.0, -1.0])
 @pytest.mark.parametrize("stop_token", [None, 2])
 def test_a_wide_beam_finds_the_best_of_all_sequences(decoder, length_penalty, stop_token):
@@ -80,6 +83,15 @@ def every_sequence(model, prompt, steps, length_penalty, stop_token):
         end = row.index(stop_token) + 1 if stop_token in row else steps
         found[row[:end]] = sum(values[:end]) / end**length_penalty
     return [(score, list(t)) for t, score in sorted(found.items(), key=lambda item: -item[1])]
+
+
+@pytest.mark.parametrize(("length_penalty", "best"), [(0.0, [0]), (1.0, [2] * NEW)])
+def test_the_search_goes_on_while_a_long_text_could_still_win(lookup, length_penalty, best):
+    """Ending at once is likely, -0.29; going on, -1.39, is forced from there: -0.13 a token."""
+    model = lookup(torch.tensor([[0.0, 0.0, 0.0], [0.75, 0.0, 0.25], [0.0, 0.0, 1.0]]).log())
+    (found,) = beam_search(model, torch.tensor([[1]]), NEW, 1, length_penalty, stop_token=0)
+    assert found.tokens.tolist() == best
+    assert model.passes == (NEW if length_penalty else 1)
 
 
 def test_one_beam_is_greedy(decoder, random_ids):

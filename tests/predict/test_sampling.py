@@ -127,7 +127,7 @@ def test_the_chain_equals_transformers(logits):
 
 def test_the_order_of_the_chain_is_that_of_transformers_generate(pair, random_ids):
     """Their scores after every step, from their raw logits, with every setting in use."""
-    _, theirs = pair(3, std=0.2)
+    _, theirs = pair(3, std=0.5)
     prompt = random_ids(2, 3, 5)
     settings = {"temperature": 0.9, "top_k": 11, "top_p": 0.9, "min_p": 0.2, "typical_p": 0.9,
                 "repetition_penalty": 1.4}  # fmt: skip

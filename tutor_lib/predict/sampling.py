@@ -136,7 +136,7 @@ class Sampler:
     ) -> Float[Tensor, "B V"]:
         """The distribution that `__call__` draws from, in float32 or better.
 
-        Raises ValueError if a repetition is to be penalised and `ids`, the text so far, is None.
+        Raises ValueError if `ids`, the text so far, is None and repetition penalised.
         """
         logits = self._penalise(logits, ids)
         if self.temperature == 0:

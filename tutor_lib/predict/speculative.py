@@ -109,7 +109,7 @@ def _guess(
     n: int,
     sampler: Sampler,
     generator: torch.Generator | None,
-) -> tuple[Int[Tensor, "1 S+n"], list[Float[Tensor, "1 V"]]]:
+) -> tuple[Int[Tensor, "1 M"], list[Float[Tensor, "1 V"]]]:
     """The text with n drafted tokens, and the distributions q that they were drawn from."""
     q: list[Tensor] = []
     for _ in range(n):
