@@ -70,7 +70,7 @@ def beam_search(
         if _settled(beams, finished, num_beams, max_new_tokens, length_penalty):
             break
         for cache in caches:
-            cache.reorder(beams.rows)
+            cache.reorder(beams.rows)  # after prefill this turns one row into many
         ids = beams.tokens[:, -1:]
     return finished
 
