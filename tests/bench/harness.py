@@ -34,7 +34,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        return self.ratio >= self.at_least
+        return round(self.ratio, 2) >= self.at_least  # as it is printed
 
 
 def compare(row: Comparison) -> Result:

@@ -86,7 +86,10 @@ BASE = {"vocab_size": 53, "context_length": 31, "n_layers": 1, "d_model": 60, "n
         ({"family": GEMMA2}, "this one has norm="),
         ({"experts": ExpertSizes(5, 2, 7)}, "this one has experts="),
         ({"score_softcap": 3.0}, "score_softcap=3.0"),
-        ({"rope_scaling": DynamicNTKScaling(2.0, 7)}, "one table of angles, not DynamicNTK"),
+        (
+            {"rope_scaling": DynamicNTKScaling(2.0, 7)},
+            "one table of angles is kept, not that of DynamicNTK",
+        ),
     ],
 )
 def test_decoders_it_cannot_pack_are_named(change, message):

@@ -3,24 +3,14 @@
 The keys are those of Hugging Face `transformers`, which most checkpoints use.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from tutor_lib.attention.latent import LatentSizes
-from tutor_lib.embed.rope_scaling import (
-    DynamicNTKScaling,
-    LinearScaling,
-    Llama3Scaling,
-    RopeScaling,
-    YaRNScaling,
-    yarn_magnitude,
-)
+from tutor_lib.embed.rope_scaling import yarn_magnitude
+from tutor_lib.model.checkpoint_rope import Json, read_scaling, rope_parameters, write_rope
 from tutor_lib.model.config import DecoderConfig, ExpertSizes, Family
 from tutor_lib.model.families import GEMMA2, GPT2, LLAMA, QWEN2
-
-Json = Mapping[str, Any]
 
 FAMILIES = {
     "gpt2": GPT2, "llama": LLAMA, "mistral": LLAMA, "mixtral": LLAMA, "qwen2": QWEN2,
@@ -140,7 +130,7 @@ def _gpt2(found: Json) -> DecoderConfig:
 
 def _llama_like(found: Json, kind: str) -> DecoderConfig:
     sizes = _numbers(found, SIZES)
-    rope = _rope_parameters(found)
+    rope = rope_parameters(found)
     latent = None
     if kind == "deepseek_v3":
         latent = LatentSizes(**_numbers(found, LATENT))
@@ -150,7 +140,7 @@ def _llama_like(found: Json, kind: str) -> DecoderConfig:
         head_dim=_head_size(found, latent),
         tied=found.get("tie_word_embeddings", kind == "gemma2"),
         family=_family(found, kind),
-        rope_scaling=_scaling(rope, found),
+        rope_scaling=read_scaling(rope, found["max_position_embeddings"]),
         windows=_windows(found, kind),
         score_scale=_score_scale(found, rope, latent),
         score_softcap=found.get("attn_logit_softcapping"),
@@ -218,43 +208,10 @@ def _score_scale(found: Json, rope: Json, latent: LatentSizes | None) -> float |
     return magnitude**2 * (latent.nope_size + latent.rope_size) ** -0.5
 
 
-def _rope_parameters(found: Json) -> Json:
-    """One form for the newer `rope_parameters` and the older `rope_theta` and `rope_scaling`."""
-    if found.get("rope_parameters"):
-        return found["rope_parameters"]
-    older = dict(found.get("rope_scaling") or {})
-    return {"rope_theta": found.get("rope_theta", 10_000.0)} | older
-
-
-def _scaling(rope: Json, found: Json) -> RopeScaling | None:
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    original = rope.get("original_max_position_embeddings", found["max_position_embeddings"])
-    if kind == "default":
-        return None
-    if kind == "linear":
-        return LinearScaling(float(rope["factor"]))
-    if kind == "dynamic":
-        return DynamicNTKScaling(float(rope["factor"]), original)
-    if kind == "llama3":
-        fast, slow = float(rope["high_freq_factor"]), float(rope["low_freq_factor"])
-        return Llama3Scaling(float(rope["factor"]), original, fast, slow)
-    if kind == "yarn":
-        fast, slow = float(rope.get("beta_fast", 32)), float(rope.get("beta_slow", 1))
-        return YaRNScaling(float(rope["factor"]), original, fast, slow, _magnitude(rope))
-    raise ValueError(f"rope_type {kind!r} is not supported")
-
-
-def _magnitude(rope: Json) -> float | None:
-    if rope.get("attention_factor") is None and rope.get("mscale") and rope.get("mscale_all_dim"):
-        both = (yarn_magnitude(rope["factor"], rope[key]) for key in ("mscale", "mscale_all_dim"))
-        return math.prod((next(both), 1 / next(both)))
-    return rope.get("attention_factor")
-
-
 def _written_parts(config: DecoderConfig, kind: str) -> dict[str, Any]:
     written: dict[str, Any] = {
         "head_dim": config.head_size,
-        "rope_parameters": {"rope_theta": config.rope_base} | _written_scaling(config),
+        "rope_parameters": write_rope(config.rope_base, config.rope_scaling),
         "hidden_act": "silu",
     }
     if config.windows != (None,):
@@ -282,18 +239,3 @@ def _written_windows(config: DecoderConfig) -> dict[str, Any]:
     kinds = [config.window(i) for i in range(config.n_layers)]
     types = ["full_attention" if w is None else "sliding_attention" for w in kinds]
     return {"sliding_window": window, "use_sliding_window": True, "layer_types": types}
-
-
-def _written_scaling(config: DecoderConfig) -> dict[str, Any]:
-    scaling = config.rope_scaling
-    names = {"factor": "factor", "original_context": "original_max_position_embeddings"}
-    if isinstance(scaling, YaRNScaling):
-        names |= {"fast": "beta_fast", "slow": "beta_slow", "magnitude": "attention_factor"}
-    if isinstance(scaling, Llama3Scaling):
-        names |= {"fast": "high_freq_factor", "slow": "low_freq_factor"}
-    kinds = {LinearScaling: "linear", DynamicNTKScaling: "dynamic", YaRNScaling: "yarn",
-             Llama3Scaling: "llama3"}  # fmt: skip
-    if scaling is None:
-        return {"rope_type": "default"}
-    numbers = {names[ours]: value for ours, value in asdict(scaling).items() if value is not None}
-    return {"rope_type": kinds[type(scaling)]} | numbers

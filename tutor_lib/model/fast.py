@@ -34,7 +34,7 @@ class FastDecoder:
     """
 
     def __init__(self, model: Decoder) -> None:
-        _check(model)
+        check_llama_like(model)
         self.model, config = model, model.config
         self.layers = [_Layer(block) for block in model.blocks]
         self.embedding = model.embedding.weight.detach()
@@ -158,7 +158,8 @@ def _turns(rotary: RotaryEmbedding) -> Tensor:
     return torch.polar(length, rotary.angles)
 
 
-def _check(model: Decoder) -> None:
+def check_llama_like(model: Decoder) -> None:
+    """Raise ValueError, naming the part, if the decoder has one that Llama has not."""
     config, family = model.config, model.config.family
     wanted = {
         "norm": (family.norm, RMSNorm),
@@ -174,6 +175,6 @@ def _check(model: Decoder) -> None:
     }
     for name, (found, needed) in wanted.items():
         if found != needed:
-            raise ValueError(f"FastDecoder packs Llama-like decoders; this one has {name}={found}")
+            raise ValueError(f"only Llama-like decoders are packed; this one has {name}={found}")
     if config.rope_scaling is not None and config.rope_scaling.follows_length:
-        raise ValueError(f"FastDecoder keeps one table of angles, not {config.rope_scaling}")
+        raise ValueError(f"one table of angles is kept, not that of {config.rope_scaling}")

@@ -11,9 +11,13 @@ from tqdm import tqdm
 from tutor_lib.train.schedule import warmup_cosine
 
 
+NOTHING = -100  # what follows the last token, and is not predicted
+
+
 def next_token_loss(logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, ""]:
     """The mean of -log p(next token), in nats: position t predicts token t + 1."""
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    targets = F.pad(ids[:, 1:], (0, 1), value=NOTHING)  # cheaper than a copy of the logits
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NOTHING)
 
 
 def random_windows(
