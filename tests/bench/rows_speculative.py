@@ -19,12 +19,12 @@ from tutor_lib.predict.sampling import Sampler
 from tutor_lib.predict.speculative import acceptance_rate, expected_speedup, speculate
 
 CONFIG = DecoderConfig(
-    vocab_size=1024, context_length=200, n_layers=12, d_model=512, n_heads=8, n_kv_heads=8,
+    vocab_size=1024, context_length=80, n_layers=12, d_model=512, n_heads=8, n_kv_heads=8,
     d_ff=1408, tied=False,
 )  # fmt: skip
 GREEDY = Sampler(temperature=0.0)
 PROMPT = torch.tensor([[3, 4, 5, 6, 7]])
-NEW, GAMMA = 192, 3
+NEW, GAMMA = 64, 3
 
 
 def rows() -> list[Comparison]:
@@ -40,7 +40,7 @@ def rows() -> list[Comparison]:
             lambda: [int(token) for token in generate(target, PROMPT, NEW, GREEDY)],
             list.__eq__,
             at_least=0.85 * expected_speedup(alpha, GAMMA, cost),
-            rounds=7,
+            rounds=21,
         )
     ]  # fmt: skip
 
