@@ -7,7 +7,7 @@ The same letters name the same sizes everywhere, in code, book and demos:
     B batch             H heads              F hidden width of the FFN
     T query positions   K key/value heads    V vocabulary
     S key positions     D head size          L layers
-                        C model width
+    E experts           C model width
 """
 
 __version__ = "0.1.0"

@@ -102,3 +102,16 @@ def test_bad_input_is_named(unchecked_shapes):
         with pytest.raises(ValueError, match=message):
             call()
     assert (cache.length, rolling.length) == (5, 11)
+
+
+@pytest.mark.parametrize("window", [2, 3, 5, 11])
+def test_half_a_window_can_always_be_taken_back(window):
+    """Speculative decoding drafts a few tokens and crops those that are rejected."""
+    for length in range(1, 6 * window):
+        for chunk in (1, 2, window, 3 * window):
+            cache = RollingKVCache(B, K, window, D)
+            for _ in range(0, length, chunk):
+                cache.update(*pairs(chunk, 0))
+            target = cache.length - min(cache.length, window // 2)
+            cache.crop(target)
+            assert cache.length == target

@@ -44,6 +44,18 @@ def test_each_row_goes_on_as_transformers_says_and_as_if_alone(name, tmp_path):
         assert torch.equal(alone, row)
 
 
+def test_what_fills_a_row_up_is_not_penalised():
+    model, _ = load_storyteller()
+    sampler = Sampler(temperature=0.0, repetition_penalty=3.0)
+    texts = [[300, 301], [310, 311, 312, 313, 314]]
+    for fill in (0, int(model(torch.tensor(texts[:1]))[0, -1].argmax())):
+        ids, padding = pad_left(texts, fill)
+        made = torch.stack(list(generate(model, ids, 17, sampler, padding=padding)), dim=1)
+        for text, row in zip(texts, made, strict=True):
+            alone = list(generate(model, torch.tensor([text]), 17, sampler))
+            assert torch.equal(torch.cat(alone), row)
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"at least one token, got lengths \[2, 0\]"):
         pad_left([[1, 2], []])

@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 import re
+import shutil
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tutor_lib.model.decoder import Decoder
 from tutor_lib.tokenize.bpe import END_OF_TEXT
 from tutor_lib.train import loop
 from tutor_lib.train.corpus import contrasts, corpus, referents
+from tutor_lib.train.loop import loss_function
 from tutor_lib.train.schedule import warmup_cosine
 from tutor_lib.train.words import ANIMALS, FEELINGS, QUALITIES, THINGS
 
@@ -136,3 +138,20 @@ def test_the_reason_and_the_connective_decide_the_noun(draw, connective):
         assert drawn.prompt.endswith(f", {connective} the")
         comes = drawn.referent if connective == "so" else drawn.other
         assert drawn.ending.startswith(f"{comes} ")
+
+
+@pytest.mark.slow
+def test_the_compiled_loss_has_the_same_value_and_gradients():
+    """A minute of a C++ compiler's work; where there is none, nothing is to be tested."""
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        pytest.skip("no C++ compiler here")
+    ids = torch.randint(CONFIG.vocab_size, (3, 11))
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        model = Decoder(CONFIG)
+        loss = loss_function(model, compiled)(ids)
+        loss.backward()
+        found.append([loss, *(p.grad for p in model.parameters())])
+    for plain, fused in zip(*found, strict=True):
+        assert torch.allclose(plain, fused, atol=1e-6)

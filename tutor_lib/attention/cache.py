@@ -117,11 +117,14 @@ class RollingKVCache(KVCache):
             self.values[:, :, self.stop : self.stop + n_new] = v
             self.start, self.stop = first, self.stop + n_new
             return self.keys[:, :, first : self.stop], self.values[:, :, first : self.stop]
-        k = torch.cat((self.keys[:, :, first : self.stop], k), dim=2)
-        v = torch.cat((self.values[:, :, first : self.stop], v), dim=2)
-        self.start, self.stop = 0, min(self.window, n_all)
-        self.keys[:, :, : self.stop] = k[:, :, n_all - self.stop :]
-        self.values[:, :, : self.stop] = v[:, :, n_all - self.stop :]
+        k = torch.cat((self.keys[:, :, : self.stop], k), dim=2)
+        v = torch.cat((self.values[:, :, : self.stop], v), dim=2)
+        # Half a window more than attention needs, so that so much can always be cropped.
+        kept = min(self.window + self.window // 2, k.size(2))
+        self.start, self.stop = max(0, kept - n_all), kept
+        self.keys[:, :, :kept] = k[:, :, -kept:]
+        self.values[:, :, :kept] = v[:, :, -kept:]
+        k, v = k[:, :, first:], v[:, :, first:]
         return k, v
 
     def n_keys(self, n_queries: int) -> int:

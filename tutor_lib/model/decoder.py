@@ -101,6 +101,8 @@ class Decoder(nn.Module):
         self, n_new: int, caches: list[KVCache] | None, padding: Int[Tensor, "B"] | None
     ) -> list[Bool[Tensor, "*lead T S"] | None]:
         """Each layer's mask; None where it hides nothing but what lies ahead."""
+        if n_new == 1 and padding is None and caches:
+            return [None] * len(caches)  # whatever a cache hands back, its last token sees
         stop = (caches[0].length if caches else 0) + n_new
         made: dict[tuple[int | None, int], Tensor | None] = {}
         keys = []
@@ -127,8 +129,13 @@ class Decoder(nn.Module):
         return mask & (places >= padding[:, None, None, None]) | itself
 
     def check(self, ids: Int[Tensor, "B T"], stop: int) -> None:
-        """Raise ValueError if an id is outside the vocabulary or `stop` tokens do not fit."""
+        """Raise ValueError if an id is outside the vocabulary or `stop` tokens do not fit.
+
+        Compiled code looks at no values; it has PyTorch's own check of the look-up.
+        """
         self._check_length(stop)
+        if torch.compiler.is_compiling():
+            return
         low, high = (int(x) for x in ids.aminmax()) if ids.numel() else (0, 0)
         if low < 0 or high >= self.config.vocab_size:
             outside = low if low < 0 else high

@@ -1,9 +1,9 @@
 """The same decoder, packed for generating: fewer operations, the same logits.
 
 Decoding one token costs a small model more in calls than in arithmetic, and a large one a pass
-over its weights. So matrices that read the same vector are stacked into one and lie in the order
-in which they are read, norm gains are multiplied into the matrix that follows, and RoPE is one
-complex product.
+over its weights. So matrices that read the same vector are stacked into one and lie as they are
+read fastest, norm gains are multiplied into the matrix that follows, and RoPE is one complex
+product.
 """
 
 import math
@@ -34,12 +34,12 @@ class FastDecoder:
     """
 
     def __init__(self, model: Decoder) -> None:
-        check_llama_like(model)
+        _check(model)
         self.model, config = model, model.config
         self.layers = [_Layer(block) for block in model.blocks]
         self.embedding = model.embedding.weight.detach()
         tokens = model.embedding if config.tied else model.unembedding
-        self.unembedding = _packed([tokens.weight], model.final_norm)
+        self.unembedding = _Matrix([tokens.weight], model.final_norm)
         self.turns = self.layers[0].turns
 
     @torch.inference_mode()
@@ -61,8 +61,7 @@ class FastDecoder:
         x = F.embedding(ids, self.embedding).flatten(0, 1)  # (B · T, C)
         for i, layer in enumerate(self.layers):
             x = layer(x, n_new, turns, masks[i], caches[i] if caches else None)
-        logits = _unit(x, self.model.config.norm_eps) @ self.unembedding
-        return logits.view(batch, n_new, -1)
+        return self.unembedding(_unit(x, self.layers[0].eps)).view(batch, n_new, -1)
 
     def new_caches(self, batch: int, capacity: int | None = None) -> list[KVCache]:
         """An empty cache for each layer, as `Decoder.new_caches` makes them."""
@@ -81,18 +80,19 @@ class _Layer:
         assert isinstance(ffn, SwiGLUFeedForward)
         assert isinstance(norm, RMSNorm)
         self.n_heads, self.n_kv_heads = attention.n_heads, attention.n_kv_heads
-        self.head_size, self.eps = attention.head_size, norm.eps
+        self.head_size = attention.head_size
+        self.eps = norm.weight.new_tensor(math.sqrt(norm.weight.numel() * norm.eps))
         self.scale = attention.attend.scale
         self.turns = _turns(attention.rotary)
         q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
-        self.qkv = _packed([self._neighbours(q.weight), self._neighbours(k.weight), v.weight], norm)
+        self.qkv = _Matrix([self._neighbours(q.weight), self._neighbours(k.weight), v.weight], norm)
         self.qkv_bias = None
         if q.bias is not None:
             parts = (self._neighbours(q.bias), self._neighbours(k.bias), v.bias)
             self.qkv_bias = torch.cat(parts).detach()
-        self.out = _packed([attention.o_proj.weight])
-        self.gate_up = _packed([ffn.gate_proj.weight, ffn.up_proj.weight], block.ffn_norm)
-        self.down = _packed([ffn.down_proj.weight])
+        self.out = _Matrix([attention.o_proj.weight])
+        self.gate_up = _Matrix([ffn.gate_proj.weight, ffn.up_proj.weight], block.ffn_norm)
+        self.down = _Matrix([ffn.down_proj.weight])
 
     def _neighbours(self, rows: Tensor) -> Tensor:
         """RoPE's pairs side by side, as complex numbers lie: q·k does not see the order."""
@@ -105,20 +105,20 @@ class _Layer:
         q, k, v = self._heads(x, n_new, turns)
         if cache is not None:
             k, v = cache.update(k, v)
-        x = torch.addmm(x, self._attend(q, k, v, mask), self.out)
-        gate, up = (_unit(x, self.eps) @ self.gate_up).chunk(2, dim=-1)
-        return torch.addmm(x, F.silu(gate) * up, self.down)
+        x = self.out.added_to(x, self._attend(q, k, v, mask))
+        gate, up = self.gate_up(_unit(x, self.eps)).chunk(2, dim=-1)
+        return self.down.added_to(x, F.silu(gate) * up)
 
     def _heads(self, x: Tensor, n_new: int, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q (B, H, T, D), k and v (B, K, T, D), from x (B · T, C)."""
-        qkv = _unit(x, self.eps) @ self.qkv
+        qkv = self.qkv(_unit(x, self.eps))
         if self.qkv_bias is not None:
             qkv = qkv + self.qkv_bias
         qkv = qkv.view(-1, n_new, self.n_heads + 2 * self.n_kv_heads, self.head_size)
-        qk, v = qkv.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=2)
-        pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
+        qk, v = qkv.split_with_sizes((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=2)
+        pairs = torch.view_as_complex(qk.float().view(*qk.shape[:-1], -1, 2))
         qk = torch.view_as_real(pairs * turns).flatten(-2).to(v.dtype)
-        q, k = qk.transpose(1, 2).split((self.n_heads, self.n_kv_heads), dim=1)
+        q, k = qk.transpose(1, 2).split_with_sizes((self.n_heads, self.n_kv_heads), dim=1)
         return q, k, v.transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -135,20 +135,43 @@ class _Layer:
         return mixed.transpose(1, 2).reshape(batch * n_new, -1)
 
 
-def _unit(x: Tensor, eps: float) -> Tensor:
-    """x / √(Σx² + Cε): RMSNorm, apart from √C and the gain, which are in the next matrix."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / torch.hypot(length, length.new_tensor(math.sqrt(x.size(-1) * eps)))
+LARGE = 100_000  # numbers: a matrix that a core's own cache does not hold for long
 
 
-@torch.no_grad()
-def _packed(weights: list[Tensor], norm: nn.Module | None = None) -> Tensor:
-    """(in, out), the rows of all `weights` side by side, times the gain and √C of the norm."""
-    stacked = torch.cat(weights)
-    if norm is not None:
-        assert isinstance(norm, RMSNorm)
-        stacked = stacked * norm.weight * math.sqrt(stacked.size(-1))
-    return stacked.T.contiguous()
+class _Matrix:
+    """x ↦ x Wᵀ; W is (out, in), the rows of all `weights`, times the gain and √C of a norm.
+
+    A product with one row of x is a matter of reading W. PyTorch's matrix-vector product does it
+    on one core, and slowly where W is not in its cache; as a batch of two halves it is read by
+    two, three times as fast. A small W is read fastest column by column.
+    """
+
+    @torch.no_grad()
+    def __init__(self, weights: list[Tensor], norm: nn.Module | None = None) -> None:
+        stacked = torch.cat(weights)
+        if norm is not None:
+            assert isinstance(norm, RMSNorm)
+            stacked = stacked * norm.weight * math.sqrt(stacked.size(-1))
+        self.halved = stacked.device.type == "cpu" and stacked.numel() > LARGE
+        self.halved &= len(stacked) % 2 == 0
+        self.columns = stacked.T if self.halved else stacked.T.contiguous()
+        self.halves = stacked.view(2, -1, stacked.size(1)) if self.halved else stacked
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self.halved or len(x) > 1:
+            return x @ self.columns
+        return torch.bmm(self.halves, x.T.expand(2, -1, 1)).view(1, -1)
+
+    def added_to(self, y: Tensor, x: Tensor) -> Tensor:
+        """y + x Wᵀ."""
+        if not self.halved or len(x) > 1:
+            return torch.addmm(y, x, self.columns)
+        return torch.baddbmm(y.view(2, -1, 1), self.halves, x.T.expand(2, -1, 1)).view(1, -1)
+
+
+def _unit(x: Tensor, eps: Tensor) -> Tensor:
+    """x / √(Σx² + Cε), `eps` = √(Cε): RMSNorm, apart from √C and the gain, which W has."""
+    return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), eps)
 
 
 def _turns(rotary: RotaryEmbedding) -> Tensor:
@@ -158,7 +181,7 @@ def _turns(rotary: RotaryEmbedding) -> Tensor:
     return torch.polar(length, rotary.angles)
 
 
-def check_llama_like(model: Decoder) -> None:
+def _check(model: Decoder) -> None:
     """Raise ValueError, naming the part, if the decoder has one that Llama has not."""
     config, family = model.config, model.config.family
     wanted = {
@@ -175,6 +198,6 @@ def check_llama_like(model: Decoder) -> None:
     }
     for name, (found, needed) in wanted.items():
         if found != needed:
-            raise ValueError(f"only Llama-like decoders are packed; this one has {name}={found}")
+            raise ValueError(f"FastDecoder packs Llama-like decoders; this one has {name}={found}")
     if config.rope_scaling is not None and config.rope_scaling.follows_length:
         raise ValueError(f"one table of angles is kept, not that of {config.rope_scaling}")

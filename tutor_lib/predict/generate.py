@@ -50,6 +50,9 @@ def generate(
         if not (0 <= int(padding.min()) and int(padding.max()) < prompt.size(1)):
             raise ValueError(f"padding must lie in 0…{prompt.size(1) - 1}, got {padding.tolist()}")
         model = _Padded(model, padding)
+        # Nobody looks at what fills a row up, but a penalty on repetition would count it.
+        filled = torch.arange(prompt.size(1), device=prompt.device) < padding[:, None]
+        prompt = torch.where(filled, prompt[:, -1:], prompt)
     tokens = _decode(model, prompt, caches, max_new_tokens, sampler or Sampler(), generator)
     return tokens if stop_token is None else _until_stopped(tokens, stop_token)
 
