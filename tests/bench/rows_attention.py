@@ -18,5 +18,6 @@ def rows() -> list[Comparison]:
             lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True),
             torch.equal,
             at_least=1.0,
+            rounds=64,
         )
     ]

@@ -101,5 +101,11 @@ def test_bad_input_is_named():
     fast = FastDecoder(Decoder(DecoderConfig(**BASE)))
     with pytest.raises(ValueError, match="token id 53 is outside 0…52"):
         fast(torch.tensor([[3, 53]]))
+    with pytest.raises(ValueError, match="token id -1 is outside 0…52"):
+        fast(torch.tensor([[-1]]))
+    caches = fast.new_caches(1, 3)
+    fast(torch.tensor([[3, 5, 7]]), caches)
+    with pytest.raises(ValueError, match="holds 3 positions, 4 are needed"):
+        fast(torch.tensor([[3]]), caches)
     with pytest.raises(ValueError, match="32 tokens do not fit the context of 31"):
         fast(torch.zeros(1, 32, dtype=torch.long))

@@ -43,10 +43,10 @@ class KVCache:
         if stop > self.keys.size(2):
             raise ValueError(f"the cache holds {self.keys.size(2)} positions, {stop} are needed")
         self._check(k, v)
-        self.keys[:, :, self.length : stop] = k
-        self.values[:, :, self.length : stop] = v
+        self.keys.narrow(2, self.length, k.size(2)).copy_(k)
+        self.values.narrow(2, self.length, k.size(2)).copy_(v)
         self.length = stop
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
+        return self.keys.narrow(2, 0, stop), self.values.narrow(2, 0, stop)
 
     def n_keys(self, n_queries: int) -> int:
         """How many keys `update` hands back when it is given `n_queries` new ones."""
@@ -73,11 +73,9 @@ class KVCache:
 
     def _check(self, k: Tensor, v: Tensor) -> None:
         for new, room in ((k, self.keys), (v, self.values)):
-            batch, heads, _, size = room.shape
-            if (new.size(0), new.size(1), new.size(3)) != (batch, heads, size):
-                raise ValueError(
-                    f"keys or values of shape {tuple(new.shape)} do not fit {(batch, heads, size)}"
-                )
+            if new.shape[:2] != room.shape[:2] or new.size(3) != room.size(3):
+                fitting = (*room.shape[:2], room.size(3))
+                raise ValueError(f"keys or values of shape {tuple(new.shape)} do not fit {fitting}")
 
 
 class RollingKVCache(KVCache):

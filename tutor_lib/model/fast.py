@@ -54,14 +54,22 @@ class FastDecoder:
         Raises ValueError as it does.
         """
         (batch, n_new), start = ids.shape, caches[0].length if caches else 0
-        self.model.check(ids, start + n_new)
+        if n_new > 1 or ids.device.type != "cpu":  # one id is checked by the look-up
+            self.model.check(ids, start + n_new)
         masks = self.model.masks(n_new, caches, padding)
         rows = slice(start, start + n_new) if padding is None else places(start, n_new, padding)
         turns = self.turns[rows].unsqueeze(-2)  # (T, 1, D/2), or (B, T, 1, D/2)
-        x = F.embedding(ids, self.embedding).flatten(0, 1)  # (B · T, C)
+        x = self._look_up(ids, start + n_new)  # (B · T, C)
         for i, layer in enumerate(self.layers):
             x = layer(x, n_new, turns, masks[i], caches[i] if caches else None)
         return self.unembedding(_unit(x, self.layers[0].eps)).view(batch, n_new, -1)
+
+    def _look_up(self, ids: Tensor, stop: int) -> Tensor:
+        try:
+            return self.embedding.index_select(0, ids.flatten())
+        except IndexError:
+            self.model.check(ids, stop)  # names the id
+            raise
 
     def new_caches(self, batch: int, capacity: int | None = None) -> list[KVCache]:
         """An empty cache for each layer, as `Decoder.new_caches` makes them."""

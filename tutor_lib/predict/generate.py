@@ -115,7 +115,8 @@ def _decode(
         token = sampler(logits, generator, text)
         yield token
         ids = token[:, None]  # (B, 1)
-        text = torch.cat((text, ids), dim=1)
+        if sampler.looks_back:
+            text = torch.cat((text, ids), dim=1)
 
 
 def _until_stopped(

@@ -131,6 +131,11 @@ class Sampler:
         one_token = torch.zeros(1, 1)
         self._filter(repetition_penalty(one_token, one_token.long(), self.repetition_penalty))
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether the text so far matters, beside the logits."""
+        return self.repetition_penalty != 1
+
     def probabilities(
         self, logits: Float[Tensor, "B V"], ids: Int[Tensor, "B S"] | None = None
     ) -> Float[Tensor, "B V"]:
@@ -159,7 +164,7 @@ class Sampler:
     ) -> Float[Tensor, "B V"]:
         # Half precision is too coarse to sum a vocabulary's probabilities in.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self.repetition_penalty == 1:
+        if not self.looks_back:
             return logits
         if ids is None:
             raise ValueError(f"repetition_penalty={self.repetition_penalty} needs the ids so far")
