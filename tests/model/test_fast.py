@@ -107,5 +107,10 @@ def test_bad_input_is_named():
     fast(torch.tensor([[3, 5, 7]]), caches)
     with pytest.raises(ValueError, match="holds 3 positions, 4 are needed"):
         fast(torch.tensor([[3]]), caches)
+    rolling = FastDecoder(Decoder(DecoderConfig(**BASE, windows=(7,))))
+    caches = rolling.new_caches(1)
+    rolling(torch.zeros(1, 31, dtype=torch.long), caches)
+    with pytest.raises(ValueError, match="32 tokens do not fit the context of 31"):
+        rolling(torch.tensor([[3]]), caches)
     with pytest.raises(ValueError, match="32 tokens do not fit the context of 31"):
         fast(torch.zeros(1, 32, dtype=torch.long))

@@ -67,9 +67,9 @@ class Decoder(nn.Module):
             x = x * torch.tensor(math.sqrt(self.config.d_model), dtype=x.dtype)
         if self.config.family.rotary:
             return x
-        return (
-            self.positions(x, start) if positions is None else x + self.positions.table(positions)
-        )
+        if positions is None:
+            return self.positions(x, start)
+        return x + self.positions.table(positions)
 
     def unembed(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
         """Compare the normalised vector with every token's embedding, or unembedding."""
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
         Raises ValueError if `capacity` exceeds the context.
         """
         capacity = self.config.context_length if capacity is None else capacity
-        self._check_length(capacity)
+        self.check_length(capacity)
         return [self._new_cache(i, batch, capacity) for i in range(self.config.n_layers)]
 
     def _new_cache(self, layer: int, batch: int, capacity: int) -> KVCache:
@@ -123,17 +123,17 @@ class Decoder(nn.Module):
         mask = window_mask(n_new, window, n_keys, device)
         if padding is None:
             return mask
-        places = torch.arange(stop - n_keys, stop, device=device)
+        keys = torch.arange(stop - n_keys, stop, device=device)
         # A filled-up place sees itself: a softmax over nothing would be NaN.
-        itself = places[-n_new:, None] == places
-        return mask & (places >= padding[:, None, None, None]) | itself
+        itself = keys[-n_new:, None] == keys
+        return mask & (keys >= padding[:, None, None, None]) | itself
 
     def check(self, ids: Int[Tensor, "B T"], stop: int) -> None:
         """Raise ValueError if an id is outside the vocabulary or `stop` tokens do not fit.
 
         Compiled code looks at no values; it has PyTorch's own check of the look-up.
         """
-        self._check_length(stop)
+        self.check_length(stop)
         if torch.compiler.is_compiling():
             return
         low, high = (int(x) for x in ids.aminmax()) if ids.numel() else (0, 0)
@@ -141,7 +141,8 @@ class Decoder(nn.Module):
             outside = low if low < 0 else high
             raise ValueError(f"token id {outside} is outside 0…{self.config.vocab_size - 1}")
 
-    def _check_length(self, length: int) -> None:
+    def check_length(self, length: int) -> None:
+        """Raise ValueError if `length` tokens do not fit the context."""
         if length > self.config.context_length:
             raise ValueError(
                 f"{length} tokens do not fit the context of {self.config.context_length}"

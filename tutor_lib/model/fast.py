@@ -54,7 +54,8 @@ class FastDecoder:
         Raises ValueError as it does.
         """
         (batch, n_new), start = ids.shape, caches[0].length if caches else 0
-        if n_new > 1 or ids.device.type != "cpu":  # one id is checked by the look-up
+        self.model.check_length(start + n_new)
+        if ids.device.type != "cpu":  # where the look-up would not raise
             self.model.check(ids, start + n_new)
         masks = self.model.masks(n_new, caches, padding)
         rows = slice(start, start + n_new) if padding is None else places(start, n_new, padding)
