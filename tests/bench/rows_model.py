@@ -38,7 +38,7 @@ def rows() -> list[Comparison]:
         decoding("10 M", at_least=2.0),
         training("storyteller-sized", (2, 128), at_least=1.3),
         training("storyteller-sized", (BATCH, 128), at_least=1.1),
-        training("10 M", (16, 128), at_least=1.1),
+        training("10 M", (4, 128), at_least=1.1),
     ]
 
 
