@@ -1,8 +1,9 @@
-"""Choose where tensors live."""
+"""Choose where tensors live, and how wide their numbers are."""
 
 import os
 
 import torch
+from torch import Tensor
 
 
 def best_device() -> torch.device:
@@ -27,3 +28,8 @@ def _named(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"TUTOR_DEVICE={name!r} is not a PyTorch device") from error
+
+
+def widened(x: Tensor) -> Tensor:
+    """In float32, or as it is if that is more: half precision is too coarse to sum or choose in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

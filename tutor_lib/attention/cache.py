@@ -97,7 +97,7 @@ class RollingKVCache(KVCache):
     ) -> None:
         super().__init__(batch, n_kv_heads, 2 * window, head_size, dtype, device)
         self.window = window
-        self.start, self.stop = 0, 0  # what is filled of the room
+        self.stop = 0  # how much of the room is filled; the window's part is its end
 
     def update(
         self, k: Float[Tensor, "B K T D"], v: Float[Tensor, "B K T D"]
@@ -113,21 +113,20 @@ class RollingKVCache(KVCache):
         if self.stop + n_new <= self.keys.size(2):
             self.keys[:, :, self.stop : self.stop + n_new] = k
             self.values[:, :, self.stop : self.stop + n_new] = v
-            self.start, self.stop = first, self.stop + n_new
+            self.stop += n_new
             return self.keys[:, :, first : self.stop], self.values[:, :, first : self.stop]
         k = torch.cat((self.keys[:, :, : self.stop], k), dim=2)
         v = torch.cat((self.values[:, :, : self.stop], v), dim=2)
         # Half a window more than attention needs, so that so much can always be cropped.
         kept = min(self.window + self.window // 2, k.size(2))
-        self.start, self.stop = max(0, kept - n_all), kept
+        self.stop = kept
         self.keys[:, :, :kept] = k[:, :, -kept:]
         self.values[:, :, :kept] = v[:, :, -kept:]
-        k, v = k[:, :, first:], v[:, :, first:]
-        return k, v
+        return k[:, :, first:], v[:, :, first:]
 
     def n_keys(self, n_queries: int) -> int:
         """How many keys `update` hands back when it is given `n_queries` new ones."""
-        return min(self.stop - self.start, self.window - 1) + n_queries
+        return min(self.length, self.window - 1) + n_queries
 
     def crop(self, length: int) -> None:
         """Forget all positions from `length` on.
@@ -144,5 +143,4 @@ class RollingKVCache(KVCache):
                 f" the {needed} before"
             )
         super().crop(length)
-        if dropped:
-            self.start, self.stop = stop - needed, stop
+        self.stop = stop

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tutor_lib.device import widened
+
 
 class Partial(NamedTuple):
     """Attention of each query over the keys folded in so far: O, m and l of the papers."""
@@ -110,13 +112,8 @@ class Tiling:
     def scores(self, q: Tensor, k: Tensor, query: Tile, key: Tile) -> Tensor:
         """q kᵀ times the scale for one pair of tiles, −∞ where the mask hides a key."""
         seen = self.band.mask(query.positions, key.positions, q.device)
-        scores = widen(q[..., query.rows, :]) @ widen(k[..., key.rows, :]).mT * self.scale
+        scores = widened(q[..., query.rows, :]) @ widened(k[..., key.rows, :]).mT * self.scale
         return scores.masked_fill(~seen, -math.inf)
-
-
-def widen(x: Tensor) -> Tensor:
-    """Half precision becomes float32, in which FlashAttention sums; the rest stays."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def nothing_seen(q: Float[Tensor, "B H T D"], v: Float[Tensor, "B H S Dv"]) -> Partial:
@@ -124,7 +121,7 @@ def nothing_seen(q: Float[Tensor, "B H T D"], v: Float[Tensor, "B H S Dv"]) -> P
 
     Not −∞ as in the papers: a row whose first keys are all masked would give exp(−∞ + ∞).
     """
-    total = widen(q).new_zeros(*q.shape[:-1], 1)
+    total = widened(q).new_zeros(*q.shape[:-1], 1)
     out = total.new_zeros(*q.shape[:-1], v.size(-1))
     return Partial(out, torch.full_like(total, torch.finfo(total.dtype).min), total)
 
@@ -138,7 +135,7 @@ def fold(seen: Partial, q: Tensor, k: Tensor, v: Tensor, tiling: Tiling) -> None
     for query, key in tiling.pairs():
         before = seen.at(query.rows)
         scores = tiling.scores(q, k, query, key)
-        after = online_softmax_step(before, scores, widen(v[..., key.rows, :]))
+        after = online_softmax_step(before, scores, widened(v[..., key.rows, :]))
         for old, new in zip(before, after, strict=True):
             old.copy_(new)
 
@@ -169,10 +166,10 @@ def fold_gradients(
     FlashAttention, Alg. 4 (arXiv:2205.14135), with L in place of m and l as in
     FlashAttention-2, Alg. 2.
     """
-    row_dot = (widen(dout) * out).sum(dim=-1, keepdim=True)  # D, (B, H, T, 1)
+    row_dot = (widened(dout) * out).sum(dim=-1, keepdim=True)  # D, (B, H, T, 1)
     for query, key in tiling.pairs():
-        q_tile, dout_tile = widen(q[..., query.rows, :]), widen(dout[..., query.rows, :])
-        k_tile, v_tile = widen(k[..., key.rows, :]), widen(v[..., key.rows, :])
+        q_tile, dout_tile = widened(q[..., query.rows, :]), widened(dout[..., query.rows, :])
+        k_tile, v_tile = widened(k[..., key.rows, :]), widened(v[..., key.rows, :])
         weights = torch.exp(tiling.scores(q, k, query, key) - lse[..., query.rows, :])
         dweights = dout_tile @ v_tile.mT
         dscores = weights * (dweights - row_dot[..., query.rows, :]) * tiling.scale
@@ -197,7 +194,7 @@ class _FlashAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        grads = Gradients(*(torch.zeros_like(widen(x)) for x in (q, k, v)))
+        grads = Gradients(*(torch.zeros_like(widened(x)) for x in (q, k, v)))
         fold_gradients(grads, q, k, v, out, lse, dout, ctx.tiling)
         return *(grad.to(q.dtype) for grad in grads), None
 

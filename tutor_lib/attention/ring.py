@@ -20,8 +20,8 @@ from tutor_lib.attention.flash import (
     fold,
     fold_gradients,
     nothing_seen,
-    widen,
 )
+from tutor_lib.device import widened
 
 # Which positions a rank holds, in order: of (rank, world, length of the whole sequence).
 Layout = Callable[[int, int, int], tuple[range, ...]]
@@ -174,7 +174,7 @@ class _RingAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        dq, dk, dv = (torch.zeros_like(widen(x).contiguous()) for x in (q, k, v))
+        dq, dk, dv = (torch.zeros_like(widened(x).contiguous()) for x in (q, k, v))
         for source, (k_block, v_block) in visits((k, v), ctx.ring.group):
             grads, tiling = Gradients(dq, dk, dv), ctx.ring.tiling(source)
             fold_gradients(grads, q, k_block, v_block, out, lse, dout, tiling)

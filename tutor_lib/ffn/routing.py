@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tutor_lib.device import widened
+
 
 @dataclass(frozen=True)
 class Routing:
@@ -190,8 +192,3 @@ def router_z_loss(logits: Float[Tensor, "N E"]) -> Float[Tensor, ""]:
 def _check_any_token(logits: Tensor) -> None:
     if not logits.numel():
         raise ValueError(f"the loss needs a token, got logits of shape {tuple(logits.shape)}")
-
-
-def widened(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """In float32, or as it is if that is more: a choice should not hang on bfloat16's rounding."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -13,6 +13,7 @@ from tutor_lib.embed.positions import LearnedPositions
 from tutor_lib.embed.rope import RotaryEmbedding, rotate, rotate_interleaved
 from tutor_lib.model.block import Block
 from tutor_lib.model.config import DecoderConfig
+from tutor_lib.model.layers import check_ids
 
 
 class Decoder(nn.Module):
@@ -134,12 +135,8 @@ class Decoder(nn.Module):
         Compiled code looks at no values; it has PyTorch's own check of the look-up.
         """
         self.check_length(stop)
-        if torch.compiler.is_compiling():
-            return
-        low, high = (int(x) for x in ids.aminmax()) if ids.numel() else (0, 0)
-        if low < 0 or high >= self.config.vocab_size:
-            outside = low if low < 0 else high
-            raise ValueError(f"token id {outside} is outside 0…{self.config.vocab_size - 1}")
+        if not torch.compiler.is_compiling():
+            check_ids(ids, self.config.vocab_size)
 
     def check_length(self, length: int) -> None:
         """Raise ValueError if `length` tokens do not fit the context."""

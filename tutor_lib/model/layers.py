@@ -154,8 +154,9 @@ def look_at(mask: Bool[Tensor, "B S"], n_queries: int) -> Bool[Tensor, "B 1 T S"
 
 def check_ids(ids: Int[Tensor, "B T"], size: int, name: str = "token id") -> None:
     """Raise ValueError if an id is outside a table of `size` rows."""
-    outside = ids[(ids < 0) | (ids >= size)]
-    if outside.numel():
+    low, high = ids.aminmax() if ids.numel() else (0, 0)
+    if int(low) < 0 or int(high) >= size:
+        outside = ids[(ids < 0) | (ids >= size)]
         raise ValueError(f"{name} {int(outside[0])} is outside 0…{size - 1}")
 
 

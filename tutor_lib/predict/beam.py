@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tutor_lib.device import widened
 from tutor_lib.predict.generate import LanguageModel, new_caches
 
 
@@ -77,8 +78,7 @@ def beam_search(
 
 def _extend(beams: _Beams, logits: Float[Tensor, "n V"], count: int) -> _Beams:
     """The most probable continuations by one token, those that are possible at all."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_p = (beams.log_p[:, None] + wide.log_softmax(dim=-1)).flatten()  # (n · V,)
+    log_p = (beams.log_p[:, None] + widened(logits).log_softmax(dim=-1)).flatten()  # (n · V,)
     log_p, order = log_p.topk(min(count, log_p.numel()))
     rows, tokens = order // logits.size(-1), order % logits.size(-1)
     found = _Beams(torch.cat((beams.tokens[rows], tokens[:, None]), dim=1), log_p, rows)

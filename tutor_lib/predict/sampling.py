@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tutor_lib.device import widened
+
 
 def greedy(logits: Float[Tensor, "B V"]) -> Int[Tensor, "B"]:
     """The most probable token of each row; of equals, the one with the smaller id."""
@@ -162,8 +164,7 @@ class Sampler:
     def _penalise(
         self, logits: Float[Tensor, "B V"], ids: Int[Tensor, "B S"] | None
     ) -> Float[Tensor, "B V"]:
-        # Half precision is too coarse to sum a vocabulary's probabilities in.
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = widened(logits)
         if not self.looks_back:
             return logits
         if ids is None:
