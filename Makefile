@@ -6,7 +6,7 @@ LAB ?= attention
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test slow bench lab labs grade lint storyteller clean
+.PHONY: help book test slow bench experiments lab labs grade lint storyteller clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they ta
 
 bench: $(VENV)/.dev  ## time the library against its peers: a table, and build/bench.json
 	$(BIN)/python -m tests.bench
+
+experiments: $(VENV)/.dev  ## run every experiment again, some minutes each, and store what it found
+	$(BIN)/python -m tutor_lib.experiments
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -15,7 +15,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 
 # Every call with tensors is checked against its annotated shapes, where beartype is.
-SHAPED = ["embed", "attention", "ffn", "predict", "model", "train.loop", "inside", "checks"]
+SHAPED = ["embed", "attention", "ffn", "predict", "model", "train", "adapt", "inside", "rivals",
+          "checks"]  # fmt: skip
 if importlib.util.find_spec("beartype"):
     from jaxtyping import install_import_hook
 

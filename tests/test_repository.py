@@ -17,6 +17,7 @@ ROWS = [
     {"device", "tokenize", "embed", "attention", "ffn", "predict"},
     {"model"},
     {"train", "adapt", "inside", "rivals"},
+    {"experiments"},
     {"checks", "demos"},
     {"book"},
 ]

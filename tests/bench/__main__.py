@@ -8,44 +8,21 @@ A row passes if the peer's time over ours is at least its line. Exits with 1 if 
 import argparse
 import importlib
 import json
-import platform
 import sys
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from tests.bench.harness import Comparison, Result, compare
+from tutor_lib.experiments.record import machine
 
 FOLDER = Path(__file__).parent
-PACKAGES = ["torch", "transformers", "tokenizers", "numpy"]
 
 
 def rows() -> list[Comparison]:
     modules = sorted(path.stem for path in FOLDER.glob("rows_*.py"))
     return [row for m in modules for row in importlib.import_module(f"tests.bench.{m}").rows()]
-
-
-def machine() -> dict[str, object]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-    }
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def line(r: Result) -> str:

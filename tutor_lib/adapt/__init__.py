@@ -1,0 +1,1 @@
+"""A trained model taught something new: low-rank adapters, four bits, instructions, rewards."""

@@ -1,0 +1,1 @@
+"""What else reads a sequence: recurrent networks, state spaces, gated MLPs, hybrids."""
