@@ -3,8 +3,9 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from tests.llama import llama_of, their_name
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.model.pretrained import load_weights, save_weights
@@ -15,22 +16,6 @@ CONFIG = DecoderConfig(
     vocab_size=53, context_length=19, n_layers=3, d_model=60, n_heads=6, n_kv_heads=2, d_ff=37,
     rope_base=97.0,
 )  # fmt: skip
-
-THEIR_NAMES = {
-    "embedding.": "model.embed_tokens.",
-    "blocks.": "model.layers.",
-    ".attention.": ".self_attn.",
-    ".attention_norm.": ".input_layernorm.",
-    ".ffn_norm.": ".post_attention_layernorm.",
-    ".ffn.": ".mlp.",
-    "final_norm.": "model.norm.",
-}
-
-
-def their_name(name: str) -> str:
-    for ours, theirs in THEIR_NAMES.items():
-        name = name.replace(ours, theirs)
-    return name
 
 
 @pytest.fixture
@@ -44,23 +29,7 @@ def model() -> Decoder:
 
 @pytest.fixture
 def llama(model) -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=CONFIG.vocab_size,
-        hidden_size=CONFIG.d_model,
-        intermediate_size=CONFIG.d_ff,
-        num_hidden_layers=CONFIG.n_layers,
-        num_attention_heads=CONFIG.n_heads,
-        num_key_value_heads=CONFIG.n_kv_heads,
-        max_position_embeddings=CONFIG.context_length,
-        rms_norm_eps=CONFIG.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": CONFIG.rope_base},
-        tie_word_embeddings=True,
-    )
-    peer = LlamaForCausalLM(config).eval()
-    weights = {their_name(name): p for name, p in model.state_dict().items()}
-    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
-    peer.load_state_dict(weights)
-    return peer
+    return llama_of(model)
 
 
 def random_ids(batch: int, length: int) -> torch.Tensor:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from tests.llama import llama_of
 from tutor_lib.attention.cache import KVCache
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
@@ -16,16 +17,6 @@ CONFIG = DecoderConfig(
     vocab_size=53, context_length=41, n_layers=3, d_model=60, n_heads=6, n_kv_heads=2, d_ff=37,
     rope_base=97.0,
 )  # fmt: skip
-
-THEIR_NAMES = {
-    "embedding.": "model.embed_tokens.",
-    "blocks.": "model.layers.",
-    ".attention.": ".self_attn.",
-    ".attention_norm.": ".input_layernorm.",
-    ".ffn_norm.": ".post_attention_layernorm.",
-    ".ffn.": ".mlp.",
-    "final_norm.": "model.norm.",
-}
 
 
 class Pair(NamedTuple):
@@ -60,11 +51,7 @@ def decoder(device) -> Callable[..., Decoder]:
 def pair(decoder) -> Callable[..., Pair]:
     def make(seed: int, std: float = 0.3, **sizes: int) -> Pair:
         ours = decoder(seed, std, **sizes)
-        theirs = LlamaForCausalLM(llama_config(ours.config)).eval()
-        weights = {their_name(name): p for name, p in ours.state_dict().items()}
-        weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
-        theirs.load_state_dict(weights)
-        return Pair(ours, theirs.to(ours.embedding.weight))
+        return Pair(ours, llama_of(ours))
 
     return make
 
@@ -98,27 +85,3 @@ class Table:
 def lookup() -> type[Table]:
     """Make a model of which everything is known."""
     return Table
-
-
-def llama_config(config: DecoderConfig) -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=config.vocab_size,
-        hidden_size=config.d_model,
-        intermediate_size=config.d_ff,
-        num_hidden_layers=config.n_layers,
-        num_attention_heads=config.n_heads,
-        num_key_value_heads=config.n_kv_heads,
-        max_position_embeddings=config.context_length,
-        rms_norm_eps=config.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-
-
-def their_name(name: str) -> str:
-    for ours, theirs in THEIR_NAMES.items():
-        name = name.replace(ours, theirs)
-    return name
