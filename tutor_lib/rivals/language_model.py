@@ -1,0 +1,87 @@
+"""One frame for all that reads a sequence, so that layers can be compared at equal size.
+
+A layer maps (B, T, C) to (B, T, C). It may be attention, an FFN, a recurrence, a state space:
+
+    LanguageModel(V, C, [CausalAttention(C, H, K, context), SwiGLUFeedForward(C, F)])
+    LanguageModel(V, C, [Mamba2(Mamba2Config(C, H)), SwiGLUFeedForward(C, F)])
+    LanguageModel(V, C, [TimeMixing(C), ChannelMixing(C, F)], LayerNorm)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tutor_lib.ffn.norm import RMSNorm
+from tutor_lib.model.layers import check_ids
+
+
+class Recurrent(nn.Module):
+    """A layer that keeps what it has read in a state, and goes on from there.
+
+    A subclass gives `new_state` and `step`; where many tokens can be read faster than one by
+    one, it gives `resume` too. States are replaced, not changed, so an old one can be gone back
+    to.
+    """
+
+    def new_state(self, batch: int) -> Any:
+        """What the layer knows before the first token."""
+        raise NotImplementedError
+
+    def step(self, x: Float[Tensor, "B C"], state: Any) -> tuple[Float[Tensor, "B C"], Any]:
+        """Read one token of each row; return the output and the state after it."""
+        raise NotImplementedError
+
+    def resume(self, x: Float[Tensor, "B T C"], state: Any) -> tuple[Float[Tensor, "B T C"], Any]:
+        """Read T tokens, from the state that the ones before have left."""
+        outputs = [x[:, :0]]
+        for x_t in x.unbind(1):
+            y, state = self.step(x_t, state)
+            outputs.append(y[:, None])
+        return torch.cat(outputs, dim=1), state
+
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """Read a whole sequence."""
+        return self.resume(x, self.new_state(len(x)))[0]
+
+
+class LanguageModel(nn.Module):
+    """Embed, add each layer's view of the residual stream to it, norm, unembed.
+
+    x ← x + layer(norm(x)), then logits norm(x) Eᵀ with the embedding E; pre-norm as in
+    `tutor_lib.model.block`. A transformer's layer is two of these: attention, then an FFN.
+    Layers keep the weights they came with; E starts normal, σ = 0.02.
+
+    Raises ValueError if there is no layer, or a size is not positive.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        layers: Sequence[nn.Module],
+        norm: Callable[[int], nn.Module] = RMSNorm,
+    ) -> None:
+        super().__init__()
+        if min(vocab_size, d_model, len(layers)) < 1:
+            sizes = (vocab_size, d_model, len(layers))
+            raise ValueError(f"need a vocabulary, a width and layers, got {sizes}")
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(norm(d_model) for _ in layers)
+        self.final_norm = norm(d_model)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        """Logits for the token after each of `ids`.
+
+        Raises ValueError if an id is outside the vocabulary.
+        """
+        check_ids(ids, self.vocab_size)
+        x = self.embedding(ids)  # (B, T, C)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            x = x + layer(norm(x))
+        return self.final_norm(x) @ self.embedding.weight.T
