@@ -78,7 +78,7 @@ class MultiHeadLatentAttention(nn.Module):
 
         Returns the output and every head's weights.
         """
-        mixed, weights = self.attend(*self._expanded(x, cache, positions), mask)
+        mixed, weights = self.attend(*self.heads(x, cache, positions), mask)
         return self.o_proj(mixed.transpose(1, 2).flatten(-2)), weights
 
     def fused(
@@ -96,7 +96,7 @@ class MultiHeadLatentAttention(nn.Module):
         """
         if cache is not None and x.size(1) < cache.length:
             return self.absorbed(x, mask, cache, positions)
-        mixed = self.attend.fused(*self._expanded(x, cache, positions), mask, causal)
+        mixed = self.attend.fused(*self.heads(x, cache, positions), mask, causal)
         return self.o_proj(mixed.transpose(1, 2).flatten(-2))
 
     def absorbed(
@@ -141,10 +141,13 @@ class MultiHeadLatentAttention(nn.Module):
             latent, k_rope = cache.update(latent, k_rope)
         return q_nope, q_rope, latent, k_rope
 
-    def _expanded(
-        self, x: Tensor, cache: KVCache | None, positions: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Every head's own queries, keys and values."""
+    def heads(
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: KVCache | None = None,
+        positions: Int[Tensor, "B T"] | None = None,
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H S D"], Float[Tensor, "B H S Dv"]]:
+        """Each head's own queries, keys and values, with those of the cache's latents."""
         q_nope, q_rope, latent, k_rope = self._compressed(x, cache, positions)
         kv = self.kv_up_proj(latent[:, 0]).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         k_nope, v = kv.split([self.sizes.nope_size, self.sizes.value_size], dim=-1)

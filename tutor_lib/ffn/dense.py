@@ -83,3 +83,14 @@ class GeGLUFeedForward(SwiGLUFeedForward):
         """Widen to F twice, let one gate the other, come back to C."""
         gate = functional.gelu(self.gate_proj(x), approximate="tanh")
         return self.down_proj(gate * self.up_proj(x))
+
+
+class NoFeedForward(nn.Module):
+    """Adds nothing to the residual stream, for a model that has attention alone."""
+
+    def __init__(self, d_model: int, d_ff: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Float[Tensor, "*lead C"]) -> Float[Tensor, "*lead C"]:
+        """Zeros, whatever x."""
+        return torch.zeros_like(x)

@@ -1,32 +1,52 @@
 """See what a model computes on the way, without changing it."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tutor_lib.attention.core import causal_mask
-from tutor_lib.model.block import Block
+from tutor_lib.inside.points import edited, find
 from tutor_lib.model.decoder import Decoder
 
 
-@torch.no_grad()
-def attention_weights(model: Decoder, ids: Int[Tensor, "B T"]) -> Float[Tensor, "L B H T T"]:
-    """Every layer's and head's attention weights on `ids`.
+@contextmanager
+def record(model: Decoder, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep the values of these names, as the model computes them inside this context.
 
-    The model runs the fused kernel, which stores no weights; so each block's input is caught by
-    a forward hook, and the readable attention is run on it.
+        with record(model, ["blocks.*.attention.weights", "logits"]) as values:
+            model(ids)
+
+    `tutor_lib.inside.points` lists the names; `*` stands for anything. Of several forward
+    passes the last one's values stay. They carry gradients, unless under `torch.no_grad`.
+
+    Raises ValueError if a name fits no value.
     """
-    caught: list[Tensor] = []
+    values: dict[str, Tensor] = {}
 
-    def catch(block: Block, inputs: tuple) -> None:
-        x, mask, *_ = inputs
-        mask = causal_mask(x.size(1), device=x.device) if mask is None else mask
-        caught.append(block.attention(block.attention_norm(x), mask)[1])
+    def keep(name: str, value: Tensor) -> Tensor:
+        values[name] = value
+        return value
 
-    hooks = [block.register_forward_pre_hook(catch) for block in model.blocks]
-    try:
+    with edited(model, {name: partial(keep, name) for name in find(model, names)}):
+        yield values
+
+
+@torch.no_grad()
+def values_of(
+    model: Decoder, ids: Int[Tensor, "B T"], names: Sequence[str]
+) -> dict[str, Float[Tensor, "..."]]:
+    """The values of these names in one forward pass, in the order in which they are computed.
+
+    Raises ValueError if a name fits no value.
+    """
+    with record(model, names) as values:
         model(ids)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return torch.stack(caught)
+    return values
+
+
+def attention_weights(model: Decoder, ids: Int[Tensor, "B T"]) -> Float[Tensor, "L B H T T"]:
+    """Every layer's and head's attention weights on `ids`."""
+    return torch.stack([*values_of(model, ids, ["blocks.*.attention.weights"]).values()])

@@ -8,6 +8,7 @@ from tutor_lib.attention.latent import MultiHeadLatentAttention
 from tutor_lib.attention.multihead import GroupedQueryAttention
 from tutor_lib.attention.scored import Mask, ScoredAttention
 from tutor_lib.embed.rope import RotaryEmbedding
+from tutor_lib.ffn.dense import NoFeedForward
 from tutor_lib.ffn.moe import Experts, MixtureOfExperts
 from tutor_lib.ffn.routing import Router, SigmoidRouter, SoftmaxRouter
 from tutor_lib.model.config import DecoderConfig, ExpertSizes
@@ -27,7 +28,8 @@ class Block(nn.Module):
         norm, sizes = config.family.norm, (config.d_model, config.norm_eps)
         self.attention_norm = norm(*sizes)
         self.attention = attention(config, rotary)
-        self.ffn_norm = norm(*sizes)
+        # Without an FFN, its norm would be parameters that nothing trains.
+        self.ffn_norm = nn.Identity() if config.family.ffn is NoFeedForward else norm(*sizes)
         self.ffn = ffn(config, layer)
         after = norm if config.family.norms_after else nn.Identity
         self.after_attention, self.after_ffn = after(*sizes), after(*sizes)

@@ -1,6 +1,6 @@
 """The families of decoders: what is the same in all models of a name, whatever their sizes."""
 
-from tutor_lib.ffn.dense import GeGLUFeedForward, GELUTanhFeedForward
+from tutor_lib.ffn.dense import GeGLUFeedForward, GELUTanhFeedForward, NoFeedForward
 from tutor_lib.ffn.norm import GemmaRMSNorm, LayerNorm
 from tutor_lib.model.config import Family
 
@@ -15,3 +15,7 @@ QWEN2 = Family(qkv_bias=True)
 
 # Gemma Team 2024 (arXiv:2408.00118), §2.
 GEMMA2 = Family(norm=GemmaRMSNorm, ffn=GeGLUFeedForward, norms_after=True, scaled_embedding=True)
+
+# Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; here with norms. RoPE,
+# like their positions, touches queries and keys alone: the residual stream holds words only.
+ATTENTION_ONLY = Family(ffn=NoFeedForward)
