@@ -2,7 +2,7 @@
 
 A layer maps (B, T, C) to (B, T, C). It may be attention, an FFN, a recurrence, a state space:
 
-    LanguageModel(V, C, [CausalAttention(C, H, K, context), SwiGLUFeedForward(C, F)])
+    LanguageModel(V, C, [CausalAttention(C, H, K, rotary), SwiGLUFeedForward(C, F)])
     LanguageModel(V, C, [Mamba2(Mamba2Config(C, H)), SwiGLUFeedForward(C, F)])
     LanguageModel(V, C, [TimeMixing(C), ChannelMixing(C, F)], LayerNorm)
 """
@@ -75,13 +75,36 @@ class LanguageModel(nn.Module):
         self.final_norm = norm(d_model)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
-    def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+    def forward(
+        self, ids: Int[Tensor, "B T"], caches: list[Any] | None = None
+    ) -> Float[Tensor, "B T V"]:
         """Logits for the token after each of `ids`.
+
+        With `caches` (one a layer, from `new_caches`), `ids` continue what was read before, and
+        each cache is replaced by the state after them.
 
         Raises ValueError if an id is outside the vocabulary.
         """
         check_ids(ids, self.vocab_size)
         x = self.embedding(ids)  # (B, T, C)
-        for norm, layer in zip(self.norms, self.layers, strict=True):
-            x = x + layer(norm(x))
+        for i, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+            if caches is None or caches[i] is None:
+                x = x + layer(norm(x))
+            else:
+                y, caches[i] = layer.resume(norm(x), caches[i])
+                x = x + y
         return self.final_norm(x) @ self.embedding.weight.T
+
+    def new_caches(self, batch: int, capacity: int | None = None) -> list[Any]:
+        """What each layer knows before the first token; states need no room in advance.
+
+        None for layers that are no `Recurrent`: like an FFN, they must see each token alone.
+        """
+        return [x.new_state(batch) if isinstance(x, Recurrent) else None for x in self.layers]
+
+
+def state_bytes(state: Any) -> int:
+    """How many bytes a layer's state takes, or all states of a model."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    return 0 if state is None else sum(map(state_bytes, state))
