@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutor_lib.attention.core import causal_mask
 from tutor_lib.attention.multihead import GroupedQueryAttention

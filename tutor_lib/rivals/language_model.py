@@ -88,11 +88,12 @@ class LanguageModel(nn.Module):
         check_ids(ids, self.vocab_size)
         x = self.embedding(ids)  # (B, T, C)
         for i, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
-            if caches is None or caches[i] is None:
-                x = x + layer(norm(x))
+            y = norm(x)
+            if caches is not None and isinstance(layer, Recurrent):
+                y, caches[i] = layer.resume(y, caches[i])
             else:
-                y, caches[i] = layer.resume(norm(x), caches[i])
-                x = x + y
+                y = layer(y)
+            x = x + y
         return self.final_norm(x) @ self.embedding.weight.T
 
     def new_caches(self, batch: int, capacity: int | None = None) -> list[Any]:
