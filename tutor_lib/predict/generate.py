@@ -1,26 +1,29 @@
 """The generation loop: prefill the prompt once, then decode one token at a time."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tutor_lib.attention.cache import KVCache
 from tutor_lib.predict.sampling import Sampler
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """What the loop needs of a model; `tutor_lib.model.decoder.Decoder` is one."""
+    """What the loop needs of a model; `tutor_lib.model.decoder.Decoder` is one.
+
+    Its caches are its own affair, a KV cache a layer or a recurrent state: each pass renews the
+    list, or what is in it.
+    """
 
     def __call__(
-        self, ids: Int[Tensor, "B T"], caches: list[KVCache] | None = None
+        self, ids: Int[Tensor, "B T"], caches: list[Any] | None = None
     ) -> Float[Tensor, "B T V"]:
         """Logits for the token after each of `ids`, which continue what `caches` hold."""
 
-    def new_caches(self, batch: int, capacity: int | None = None) -> list[KVCache]:
+    def new_caches(self, batch: int, capacity: int | None = None) -> list[Any]:
         """An empty cache for each layer."""
 
 
@@ -64,7 +67,7 @@ class _Padded:
         self.forward, self.new_caches, self.padding = model, model.new_caches, padding
 
     def __call__(
-        self, ids: Int[Tensor, "B T"], caches: list[KVCache] | None = None
+        self, ids: Int[Tensor, "B T"], caches: list[Any] | None = None
     ) -> Float[Tensor, "B T V"]:
         return self.forward(ids, caches, self.padding)  # type: ignore[call-arg]
 
@@ -87,7 +90,7 @@ def pad_left(
 
 def new_caches(
     model: LanguageModel, prompt: Int[Tensor, "B T"], max_new_tokens: int
-) -> list[KVCache]:
+) -> list[Any]:
     """Caches with room for the prompt and all new tokens but the last.
 
     Raises ValueError if the prompt is empty, `max_new_tokens` < 1, or the context too short.
@@ -103,7 +106,7 @@ def new_caches(
 def _decode(
     model: LanguageModel,
     ids: Int[Tensor, "B T"],
-    caches: list[KVCache],
+    caches: list[Any],
     max_new_tokens: int,
     sampler: Sampler,
     generator: torch.Generator | None,
