@@ -1,22 +1,18 @@
-"""The training loop: batches of next-token prediction with AdamW."""
+"""The training loop: batches of next-token prediction, and how well the rest is predicted."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from tutor_lib.train.schedule import warmup_cosine
-
-NOTHING = -100  # what follows the last token, and is not predicted
-
-
-def next_token_loss(logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, ""]:
-    """The mean of -log p(next token), in nats: position t predicts token t + 1."""
-    targets = F.pad(ids[:, 1:], (0, 1), value=NOTHING)  # cheaper than a copy of the logits
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NOTHING)
+from tutor_lib.train.checkpoint import digest, load_checkpoint, save_checkpoint
+from tutor_lib.train.loss import next_token_loss
+from tutor_lib.train.trainer import Batch, Trainer, TrainingPlan
 
 
 def loss_function(
@@ -48,21 +44,6 @@ def random_windows(
         yield windows[torch.randint(len(windows), (batch,), generator=generator)]
 
 
-def make_optimizer(
-    model: nn.Module, learning_rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    """AdamW with decay on matrices only: Loshchilov and Hutter 2019 (arXiv:1711.05101).
-
-    Norm gains are left alone: pulling a gain to 0 would silence its layer.
-    """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
-
-
 def train(
     model: nn.Module,
     batches: Iterator[Int[Tensor, "B T"]],
@@ -77,26 +58,54 @@ def train(
     The learning rate warms up over the first sixteenth of the run. The gradient's norm over
     all parameters is clipped to `clip` before each step. `compiled`: see `loss_function`.
     """
-    loss_of = loss_function(model, compiled)
-    optimizer = make_optimizer(model, learning_rate, weight_decay)
-    losses = []
-    with tqdm(range(steps), unit="step", dynamic_ncols=True) as progress:
-        for step in progress:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * warmup_cosine(step, steps, warmup=steps // 16)
-            losses.append(_step(model, loss_of(next(batches)), optimizer, clip))
-            progress.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-    return losses
+    plan = TrainingPlan(steps, learning_rate, weight_decay, clip)
+    trainer = Trainer(model, loss_function(model, compiled), plan)
+    return train_on(trainer, ((ids,) for ids in batches))
 
 
-def _step(
-    model: nn.Module, loss: Float[Tensor, ""], optimizer: torch.optim.Optimizer, clip: float
-) -> float:
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    return loss.item()
+def train_on(
+    trainer: Trainer,
+    batches: Iterator[Batch],
+    checkpoint: Path | None = None,
+    every: int = 100,
+) -> list[float]:
+    """Train to the end of the trainer's plan; return the loss of each step, in nats a target.
+
+    With `checkpoint`, the run is stored in that file before the first step, after every `every`
+    steps and after the last. Where the file is there already, the run goes on from it, and ends
+    bit for bit as if it had not been interrupted: hand over the same batches from the first one
+    on; those that were trained on are drawn again and left out.
+
+    Raises ValueError if the batches end early or are others than before, if `every` < 1, or if
+    the file does not fit: see `load_checkpoint`.
+    """
+    if every < 1:
+        raise ValueError(f"every must be positive, got {every}")
+    if checkpoint is not None:
+        _begin(trainer, batches, checkpoint)
+    done, steps = len(trainer.losses), trainer.plan.steps
+    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as progress:
+        for step, batch in enumerate(islice(batches, steps - done), done + 1):
+            loss = trainer.step(batch)
+            progress.update()
+            progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if checkpoint is not None and (step % every == 0 or step == steps):
+                save_checkpoint(trainer, checkpoint, batch)
+    if len(trainer.losses) < steps:
+        raise ValueError(f"the batches ended after {len(trainer.losses)} of {steps} steps")
+    return trainer.losses
+
+
+def _begin(trainer: Trainer, batches: Iterator[Batch], checkpoint: Path) -> None:
+    """Store the run before its first step, or go on with the stored one."""
+    if not checkpoint.exists():
+        save_checkpoint(trainer, checkpoint)
+        return
+    expected = load_checkpoint(trainer, checkpoint)
+    with torch.random.fork_rng():  # whatever is drawn to make the batches again
+        last = deque(islice(batches, len(trainer.losses)), maxlen=1)
+    if digest(last[0] if last else ()) != expected:
+        raise ValueError(f"{checkpoint} was made with other batches than these")
 
 
 def consecutive_windows(tokens: Int[Tensor, "N"], length: int) -> Int[Tensor, "B T"]:
