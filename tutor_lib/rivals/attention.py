@@ -58,7 +58,8 @@ class CausalAttention(Recurrent):
     ) -> tuple[Float[Tensor, "B T C"], KeysAndValues]:
         """Read T tokens at once. Raises ValueError if they do not fit RoPE's context."""
         start, stop = state.keys.size(2), state.keys.size(2) + x.size(1)
-        q, k, v = self.attention.heads(x, positions=torch.arange(start, stop, device=x.device))
+        positions = torch.arange(start, stop, device=x.device).expand(len(x), -1)
+        q, k, v = self.attention.heads(x, positions=positions)
         keys, values = torch.cat((state.keys, k), dim=2), torch.cat((state.values, v), dim=2)
         mask = causal_mask(x.size(1), stop, x.device) if start else None
         mixed = ScoredAttention().fused(q, keys, values, mask, causal=not start)
