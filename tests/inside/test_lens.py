@@ -11,9 +11,13 @@ from tutor_lib.inside.ablate import with_mean_head, with_mean_neuron, without_he
 from tutor_lib.inside.lens import frozen, logit_lens, logit_parts
 from tutor_lib.inside.patch import patch, recovered_grid
 from tutor_lib.inside.trace import record, values_of
+from tutor_lib.model.checkpoint_config import write_config
 from tutor_lib.model.config import DecoderConfig, ExpertSizes
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.model.families import ATTENTION_ONLY, GEMMA2, GPT2
+from tutor_lib.model.fast import FastDecoder
+from tutor_lib.model.pretrained import load_weights, save_weights
+from tutor_lib.model.zoo import count_parameters, flops_per_token
 from tutor_lib.train.corpus import referents
 from tutor_lib.train.storyteller import load_storyteller
 from tutor_lib.train.words import FEELINGS
@@ -234,6 +238,26 @@ def test_an_attention_only_model_is_its_attention_alone(ids):
     assert torch.allclose(out, llama(ids), atol=1e-12)
     out.sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in ours.parameters())
+
+
+def test_an_attention_only_model_is_counted_saved_and_refused_as_it_is(tmp_path):
+    config = CONFIGS["attention only"]
+    model = Decoder(config)
+    sizes = V * C + L * (C + 2 * C * C + 2 * C * D) + C  # Q and O are C · C, K and V are C · D
+    assert sum(p.numel() for p in model.parameters()) == sizes
+    assert count_parameters(config).total == count_parameters(config).active == sizes
+    # Per token: 2 for each weight of a matrix, and 2 · 2D for each head and position looked at.
+    matrices = V * C + L * (2 * C * C + 2 * C * D)
+    assert flops_per_token(config, 7) == 2 * matrices + L * H * 7 * 4 * D
+    save_weights(model, tmp_path / "weights.safetensors")
+    again = Decoder(config)
+    load_weights(again, tmp_path / "weights.safetensors")
+    ids = torch.randint(V, (2, T))
+    assert torch.equal(again(ids), model(ids))
+    with pytest.raises(ValueError, match=r"ffn=.*NoFeedForward"):
+        FastDecoder(model)
+    with pytest.raises(ValueError, match="a llama checkpoint cannot say all of"):
+        write_config(config)
 
 
 @pytest.fixture(scope="module")

@@ -318,7 +318,8 @@ def test_nothing_is_left_behind(ids):
     ("name", "near"),
     [("embeding", "there are embedding"), ("blocks.0.atention.q", r"there are .*attention\.q"),
      ("blocks.2.residual_after", r"there are .*blocks\.1\.residual_after"),
-     ("", "there are embedding, blocks.0"), ("blocks.*.pattern", "there are .*blocks")],
+     ("", r"there are embedding, blocks\.\*\.residual_before, .*final_norm, logits$"),
+     ("blocks.*.pattern", "there are .*blocks")],
 )  # fmt: skip
 def test_an_unknown_name_brings_the_names_near_it(name, near):
     with pytest.raises(ValueError, match=f"no value is called '{re.escape(name)}'; {near}"):

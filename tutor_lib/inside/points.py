@@ -82,10 +82,14 @@ def find(model: Decoder, patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         fitting = {name for name in known if fnmatchcase(name, pattern)}
         if not fitting:
-            near = get_close_matches(pattern, known, n=4) or known
+            near = get_close_matches(pattern, known, n=4) or dict.fromkeys(map(_any_layer, known))
             raise ValueError(f"no value is called {pattern!r}; there are {', '.join(near)}")
         found |= fitting
     return [name for name in known if name in found]
+
+
+def _any_layer(name: str) -> str:
+    return re.sub(r"^blocks\.\d+", "blocks.*", name)
 
 
 @contextmanager
