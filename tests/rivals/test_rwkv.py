@@ -1,5 +1,7 @@
 """RWKV-4 against `transformers`, and its mean against the paper's sums."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from transformers.models.rwkv.modeling_rwkv import RwkvFeedForward, RwkvModel, R
 
 from tutor_lib.ffn.norm import LayerNorm
 from tutor_lib.rivals.language_model import LanguageModel, Recurrent, state_bytes
-from tutor_lib.rivals.rwkv import ChannelMixing, TimeMixing, WKVState, wkv
+from tutor_lib.rivals.rwkv import ChannelMixing, TimeMixing, WKVState, wkv, wkv_chunked
 
 B, T, C, F = 2, 11, 7, 13
 
@@ -164,25 +166,50 @@ def nothing_read(like: Tensor) -> WKVState:
     return WKVState(zeros, zeros, zeros - torch.inf)
 
 
-def test_wkv_is_the_papers_formula_and_its_gradient():
-    k, v = torch.randn(2, 1, T, C, dtype=torch.float64)
+FORMS = [wkv, *(partial(wkv_chunked, chunk=size) for size in (1, 3, 8, 64))]
+forms = pytest.mark.parametrize("form", FORMS, ids=["loop", "1", "3", "8", "64"])
+
+
+@forms
+@pytest.mark.parametrize("length", [2, 3, T])
+def test_wkv_is_the_papers_formula_and_its_gradient(form, length):
+    k, v = torch.randn(2, 1, length, C, dtype=torch.float64)
     decay, bonus = torch.rand(C, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
     given = [tensor.requires_grad_() for tensor in (k, v, decay, bonus)]
-    out, _ = wkv(*given, nothing_read(k))
+    out, _ = form(*given, nothing_read(k))
     expected = sums(k[0], v[0], decay, bonus)
     close(out[0], expected)
-    slope = torch.randn(T, C, dtype=torch.float64)
-    ours = torch.autograd.grad((out[0] * slope).sum(), given)
-    theirs = torch.autograd.grad((expected * slope).sum(), given)
+    slope = torch.randn(length, C, dtype=torch.float64)
+    ours = torch.autograd.grad((out[0] * slope).sum(), given, materialize_grads=True)
+    theirs = torch.autograd.grad((expected * slope).sum(), given, materialize_grads=True)
     for gradient, of_formula in zip(ours, theirs, strict=True):
         close(gradient, of_formula)
 
 
+@forms
+def test_wkv_goes_on_from_any_sums_and_hands_them_on_with_their_gradient(form):
+    k, v = torch.randn(2, B, T, C, dtype=torch.float64)
+    decay, bonus = torch.rand(C, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    given = [tensor.requires_grad_() for tensor in (k, v, decay, bonus)]
+    whole = torch.stack([sums(*row, decay, bonus) for row in zip(k, v, strict=True)])
+    state, pieces = nothing_read(k), []
+    for k_piece, v_piece in zip(k.split([4, 7], 1), v.split([4, 7], 1), strict=True):
+        out, state = form(k_piece, v_piece, decay, bonus, state)
+        pieces.append(out)
+    close(torch.cat(pieces, dim=1), whole)
+    slope = torch.randn_like(whole)
+    ours = torch.autograd.grad((torch.cat(pieces, dim=1) * slope).sum(), given)
+    theirs = torch.autograd.grad((whole * slope).sum(), given)
+    for gradient, of_formula in zip(ours, theirs, strict=True):
+        close(gradient, of_formula)
+
+
+@forms
 @pytest.mark.parametrize("size", [1e6, 1e30])
-def test_exponents_of_any_size_do_not_overflow(size):
+def test_exponents_of_any_size_do_not_overflow(form, size):
     k = (size * torch.randn(B, T, C)).requires_grad_()
     v, decay = torch.randn(B, T, C), torch.ones(C)
-    out, state = wkv(k, v, decay, torch.zeros(C), nothing_read(v))
+    out, state = form(k, v, decay, torch.zeros(C), nothing_read(v))
     best = k.cummax(dim=1).values == k  # where the largest key so far is now: its value alone
     torch.testing.assert_close(out[best], v[best], rtol=1e-5, atol=1e-5)
     assert out.abs().le(v.abs().amax(1, keepdim=True) + 1e-5).all()  # a mean
@@ -213,6 +240,12 @@ def test_half_precision_keeps_its_sums_in_float32():
 def test_layers_have_the_parameters_that_they_say(ours):
     said = {TimeMixing: 4 * 31**2 + 5 * 31, ChannelMixing: 31**2 + 2 * 31 * 37 + 2 * 31}
     assert sum(p.numel() for p in ours.parameters()) == said[type(ours)]
+
+
+def test_a_chunk_without_tokens_is_named():
+    k = torch.zeros(B, T, C)
+    with pytest.raises(ValueError, match="got 0"):
+        wkv_chunked(k, k, k[0, 0], k[0, 0], nothing_read(k), chunk=0)
 
 
 @mixings

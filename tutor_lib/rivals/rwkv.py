@@ -39,23 +39,70 @@ def wkv(
     """For each channel, the mean of the values so far; older ones weigh less.
 
     wkv_t = (Σ_{i<t} e^{-(t-1-i) w + k_i} v_i + e^{u + k_t} v_t) / (the same sum without v):
-    Peng et al. 2023 (arXiv:2305.13048), with `decay` w ≥ 0 and `bonus` u. All exponents are
-    taken less the largest one, as in a softmax, so that none overflows.
+    Peng et al. 2023 (arXiv:2305.13048), with `decay` w ≥ 0 and `bonus` u. One token after the
+    other; also returns the sums after the last.
     """
     outputs = []
     for k_t, v_t in zip(k.unbind(1), v.unbind(1), strict=True):
         now = _add(state, k_t + bonus, v_t)
         outputs.append(now.numerator / now.denominator)
-        faded = WKVState(state.numerator, state.denominator, state.largest - decay)
-        state = _add(faded, k_t, v_t)
+        state = _add(state._replace(largest=state.largest - decay), k_t, v_t)
     return torch.stack(outputs, dim=1), state
 
 
 def _add(state: WKVState, exponent: Tensor, v: Tensor) -> WKVState:
-    """The sums with one more value, of weight e^exponent."""
+    """The sums with one more value, of weight e^exponent, so that no exponential overflows."""
     largest = torch.maximum(state.largest, exponent)
     old, new = (state.largest - largest).exp(), (exponent - largest).exp()
     return WKVState(old * state.numerator + new * v, old * state.denominator + new, largest)
+
+
+def wkv_chunked(
+    k: Float[Tensor, "B T C"],
+    v: Float[Tensor, "B T C"],
+    decay: Float[Tensor, "C"],
+    bonus: Float[Tensor, "C"],
+    state: WKVState,
+    chunk: int = 8,
+) -> tuple[Float[Tensor, "B T C"], WKVState]:
+    """The same, `chunk` tokens at once.
+
+    Within a chunk each channel is an attention without queries: softmax(k_i + bias_{ti}), the
+    bias given by `decay` and `bonus`. What came before the chunk is one more token to look at.
+
+    Raises ValueError if `chunk` is not positive.
+    """
+    if chunk < 1:
+        raise ValueError(f"a chunk needs at least one token, got {chunk}")
+    bias, outputs = wkv_bias(min(chunk, k.size(1)), decay, bonus), []
+    for k_chunk, v_chunk in zip(k.split(chunk, 1), v.split(chunk, 1), strict=True):
+        size = k_chunk.size(1) + 1
+        exponents = torch.cat((state.largest[:, None], k_chunk), dim=1)
+        exponents = exponents[:, None] + bias[:size, :size]  # (B, L + 1, 1 + L, C)
+        largest = exponents.amax(2, keepdim=True).detach()
+        weights = (exponents - largest).exp()
+        above = torch.cat((state.numerator[:, None], v_chunk), dim=1)  # (B, 1 + L, C)
+        below = torch.cat((state.denominator[:, None], torch.ones_like(v_chunk)), dim=1)
+        numerator = (weights * above[:, None]).sum(2)  # (B, L + 1, C)
+        denominator = (weights * below[:, None]).sum(2)
+        outputs.append((numerator / denominator)[:, :-1])
+        state = WKVState(numerator[:, -1], denominator[:, -1], largest[:, -1, 0])
+    return torch.cat(outputs, dim=1), state
+
+
+def wkv_bias(
+    length: int, decay: Float[Tensor, "C"], bonus: Float[Tensor, "C"]
+) -> Float[Tensor, "rows columns C"]:
+    """What is added to the exponents of a chunk: a row a token, and one for the sums at the end.
+
+    Column 0 is what came before the chunk, column i + 1 is token i. At row t: -t w, then
+    -(t-1-i) w where i < t, u where i = t, and -∞ where i > t.
+    """
+    rows = torch.arange(length + 1, device=decay.device)
+    age = rows[:, None] - rows  # (L + 1, 1 + L): t - 1 - i, and t in column 0
+    bias = -age[..., None] * decay
+    bias = torch.where((age == -1)[..., None], bonus, bias)
+    return bias.masked_fill((age < -1)[..., None], float("-inf"))
 
 
 class TimeMixing(Recurrent):
@@ -94,16 +141,16 @@ class TimeMixing(Recurrent):
     def resume(
         self, x: Float[Tensor, "B T C"], state: TimeMixingState
     ) -> tuple[Float[Tensor, "B T C"], TimeMixingState]:
-        """Read T tokens: the projections at once, the means one after the other.
+        """Read T tokens by chunks.
 
-        Raises ValueError if there is no token.
+        Raises ValueError if there is none.
         """
         before = token_shift(x, state.last)
         r = self.r_proj(torch.lerp(before, x, self.r_share)).sigmoid()
         k = widened(self.k_proj(torch.lerp(before, x, self.k_share)))
         v = widened(self.v_proj(torch.lerp(before, x, self.v_share)))
         decay, bonus = widened(self.log_decay).exp(), widened(self.bonus)
-        mean, after = wkv(k, v, decay, bonus, state.wkv)
+        mean, after = wkv_chunked(k, v, decay, bonus, state.wkv)
         return self.o_proj(r * mean.to(x.dtype)), TimeMixingState(x[:, -1], after)
 
 
