@@ -265,8 +265,12 @@ def test_layers_begin_as_the_papers_code_lets_them():
         (lambda: Mamba2Config(15, 6, n_groups=4), "n_groups=4 does not divide n_heads=6"),
         (lambda: layer()(torch.zeros(2, 0, 15)), r"\(2, 0, 15\)"),
         (lambda: ssd_chunked(*inputs(3), chunk=0), "got 0"),
+        (lambda: ssd_chunked(*inputs(0)), r"\(2, 0, 6, 5\)"),
+        (lambda: ssd_recurrent(*inputs(0)), r"\(2, 0, 6, 5\)"),
+        (lambda: ssd_quadratic(torch.zeros(2, 3, 5, 7), *inputs(3)[1:4]),
+         "5 heads do not form 3 equal groups"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -224,6 +224,8 @@ def test_the_state_does_not_grow_and_old_states_stay_as_they_were():
         before = ours.new_state(B)
         after = ours.resume(torch.randn(B, 101, C), before)[1]
         assert state_bytes(before) == state_bytes(after) == 4 * B * numbers
+        last = after.last if isinstance(ours, TimeMixing) else after
+        assert last.untyped_storage().nbytes() == 4 * B * C  # no view of all 101
     assert not before.any()
 
 
@@ -242,13 +244,18 @@ def test_layers_have_the_parameters_that_they_say(ours):
     assert sum(p.numel() for p in ours.parameters()) == said[type(ours)]
 
 
-def test_a_chunk_without_tokens_is_named():
-    k = torch.zeros(B, T, C)
-    with pytest.raises(ValueError, match="got 0"):
-        wkv_chunked(k, k, k[0, 0], k[0, 0], nothing_read(k), chunk=0)
-
-
-@mixings
-def test_bad_input_is_named(make):
-    with pytest.raises(ValueError, match=r"\(2, 0, 7\)"):
-        make()(torch.zeros(2, 0, C))
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: time_mixing()(torch.zeros(2, 0, C)), r"\(2, 0, 7\)"),
+        (lambda: channel_mixing()(torch.zeros(2, 0, C)), r"\(2, 0, 7\)"),
+        (lambda: wkv_chunked(*[torch.zeros(B, T, C)] * 4, nothing_read(torch.zeros(B, T, C)), 0),
+         "got 0"),
+        (lambda: TimeMixing(0), "got 0"),
+        (lambda: ChannelMixing(C, -1), "got 7 and -1"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -74,7 +74,7 @@ class Mamba2(Recurrent):
         n_projected = inner + channels + config.n_heads  # gate; x, b, c; dt
         self.in_proj = nn.Linear(config.d_model, n_projected, bias=False)
         self.conv1d = nn.Conv1d(channels, channels, config.conv_size, groups=channels)
-        # Half-lives from under one token to a thousand, as the paper's code draws them.
+        # Memories from under one token to a thousand, as the paper's code draws them.
         self.A_log = nn.Parameter(torch.empty(config.n_heads).uniform_(1, 16).log())
         delta = torch.empty(config.n_heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
         self.dt_bias = nn.Parameter(delta.expm1().log())  # softplus turns it back into Δ
@@ -112,8 +112,8 @@ class Mamba2(Recurrent):
     ) -> tuple[Tensor, Mamba2State]:
         sizes, dtype = self.config, x.dtype
         bc_size = sizes.n_groups * sizes.state_size
-        parts = self.in_proj(x).split([sizes.inner, sizes.channels, sizes.n_heads], dim=-1)
-        gate, mixed, dt = parts
+        widths = [sizes.inner, sizes.channels, sizes.n_heads]
+        gate, mixed, dt = self.in_proj(x).split(widths, dim=-1)
         window = torch.cat((state.conv, mixed), dim=1)  # (B, past + T, channels)
         mixed = widened(functional.silu(self._convolve(window)))
         x, b, c = mixed.split([sizes.inner, bc_size, bc_size], dim=-1)

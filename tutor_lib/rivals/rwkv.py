@@ -4,6 +4,7 @@ Peng et al. 2023 (arXiv:2305.13048). A layer is two: `TimeMixing` in the place o
 `ChannelMixing` in that of the FFN, each behind a LayerNorm and added to the residual stream.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -108,11 +109,16 @@ def wkv_bias(
 class TimeMixing(Recurrent):
     """W_o (σ(r) ⊙ wkv), with r, k and v made from each token and the one before it.
 
-    Parameters: 4C² + 5C. `decay` w is e^log_decay, so that it stays positive.
+    r_t = W_r (μ_r ⊙ x_t + (1 - μ_r) ⊙ x_{t-1}), and k and v likewise. `decay` w is e^log_decay,
+    so that it stays positive. 4C² + 5C parameters.
+
+    Raises ValueError if the width is not positive.
     """
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
+        if d_model < 1:
+            raise ValueError(f"the width must be positive, got {d_model}")
         self.r_proj = nn.Linear(d_model, d_model, bias=False)
         self.k_proj = nn.Linear(d_model, d_model, bias=False)
         self.v_proj = nn.Linear(d_model, d_model, bias=False)
@@ -135,7 +141,7 @@ class TimeMixing(Recurrent):
         self, x: Float[Tensor, "B C"], state: TimeMixingState
     ) -> tuple[Float[Tensor, "B C"], TimeMixingState]:
         """Read one token of each row."""
-        y, state = self.resume(x[:, None], state)
+        y, state = self._run(x[:, None], state, wkv)
         return y[:, 0], state
 
     def resume(
@@ -145,23 +151,32 @@ class TimeMixing(Recurrent):
 
         Raises ValueError if there is none.
         """
+        return self._run(x, state, wkv_chunked)
+
+    def _run(
+        self, x: Tensor, state: TimeMixingState, mean: Callable[..., tuple[Tensor, WKVState]]
+    ) -> tuple[Tensor, TimeMixingState]:
         before = token_shift(x, state.last)
         r = self.r_proj(torch.lerp(before, x, self.r_share)).sigmoid()
         k = widened(self.k_proj(torch.lerp(before, x, self.k_share)))
         v = widened(self.v_proj(torch.lerp(before, x, self.v_share)))
         decay, bonus = widened(self.log_decay).exp(), widened(self.bonus)
-        mean, after = wkv_chunked(k, v, decay, bonus, state.wkv)
-        return self.o_proj(r * mean.to(x.dtype)), TimeMixingState(x[:, -1], after)
+        mixed, after = mean(k, v, decay, bonus, state.wkv)
+        return self.o_proj(r * mixed.to(x.dtype)), TimeMixingState(x[:, -1].clone(), after)
 
 
 class ChannelMixing(Recurrent):
     """σ(r) ⊙ W_v max(0, k)², with r and k made from each token and the one before it.
 
     C² + 2CF + 2C parameters. The state is the last input.
+
+    Raises ValueError if a width is not positive.
     """
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()
+        if d_model < 1 or d_ff < 1:
+            raise ValueError(f"widths must be positive, got {d_model} and {d_ff}")
         self.r_proj = nn.Linear(d_model, d_model, bias=False)
         self.k_proj = nn.Linear(d_model, d_ff, bias=False)
         self.v_proj = nn.Linear(d_ff, d_model, bias=False)
@@ -190,7 +205,7 @@ class ChannelMixing(Recurrent):
         before = token_shift(x, state)
         r = self.r_proj(torch.lerp(before, x, self.r_share)).sigmoid()
         k = self.k_proj(torch.lerp(before, x, self.k_share)).relu().square()
-        return r * self.v_proj(k), x[:, -1]
+        return r * self.v_proj(k), x[:, -1].clone()
 
 
 def token_shift(x: Float[Tensor, "B T C"], last: Float[Tensor, "B C"]) -> Float[Tensor, "B T C"]:
