@@ -13,7 +13,12 @@ from tutor_lib.predict.sampling import Sampler
 from tutor_lib.rivals.attention import CausalAttention
 from tutor_lib.rivals.gmlp import GMLP
 from tutor_lib.rivals.hybrid import Hybrid, HybridConfig
-from tutor_lib.rivals.language_model import LanguageModel, Recurrent, state_bytes
+from tutor_lib.rivals.language_model import (
+    LanguageModel,
+    Recurrent,
+    state_bytes,
+    state_bytes_after,
+)
 from tutor_lib.rivals.mamba2 import Mamba2, Mamba2Config
 from tutor_lib.rivals.rnn import LSTM, RNN
 from tutor_lib.rivals.rwkv import ChannelMixing, TimeMixing
@@ -132,17 +137,18 @@ def test_attention_without_positions_equals_jambas():
     close(ours(x), theirs(x, attention_mask=mask)[0], 1e-5)
 
 
+@pytest.mark.parametrize("n_tokens", [0, 1, 2, 31])
 @torch.no_grad()
-def test_what_a_layer_must_keep_of_t_tokens():
-    """Attention's part grows with T, Mamba's does not: by the formulas."""
+def test_what_a_layer_must_keep_of_t_tokens(n_tokens):
+    """Attention's part grows with T, Mamba's does not: by the formulas, and as they hold it."""
     ours = hybrid(attention_layers=(1,), n_layers=2)
-    for n_tokens in (1, 2, 31):
-        caches = ours.new_caches(batch=3)
+    said = state_bytes_after(ours, n_tokens)
+    mamba = 4 * (6 * 5 * 11 + 3 * (6 * 5 + 2 * 3 * 11))
+    assert said == [mamba, 0, 4 * 2 * 1 * 5 * n_tokens, 0]  # 4 bytes · 2 K D T
+    caches = ours.new_caches(batch=3)
+    if n_tokens:
         ours(torch.randint(V, (3, n_tokens)), caches)
-        mamba, _, attention, _ = map(state_bytes, caches)
-        assert attention == 3 * 4 * 2 * 1 * 5 * n_tokens  # B · 4 bytes · 2 K D T
-        assert mamba == 3 * 4 * (6 * 5 * 11 + 3 * (6 * 5 + 2 * 3 * 11))
-        assert state_bytes(caches) == attention + mamba
+    assert [state_bytes(cache) for cache in caches] == [3 * n_bytes for n_bytes in said]
 
 
 RIVALS = {
@@ -214,6 +220,7 @@ def test_states_are_replaced_and_not_changed():
         (lambda: hybrid()(torch.full((1, 1), V)), "token id 53 is outside 0…52"),
         (lambda: LanguageModel(V, C, []), r"\(53, 15, 0\)"),
         (lambda: LanguageModel(0, C, [nn.Identity()]), r"\(0, 15, 1\)"),
+        (lambda: state_bytes_after(hybrid(), -1), "got -1"),
     ],
 )
 def test_bad_input_is_named(call, message):

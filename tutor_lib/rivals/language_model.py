@@ -109,3 +109,21 @@ def state_bytes(state: Any) -> int:
     if isinstance(state, Tensor):
         return state.numel() * state.element_size()
     return 0 if state is None else sum(map(state_bytes, state))
+
+
+@torch.no_grad()
+def state_bytes_after(model: LanguageModel, n_tokens: int) -> list[int]:
+    """How many bytes each layer keeps of a text of `n_tokens`: 0 where it has no state.
+
+    What it holds before the first token, and n times what that token adds: 2 · K · D numbers in
+    attention, nothing in a recurrence. So no long text need be read.
+
+    Raises ValueError if `n_tokens` is negative.
+    """
+    if n_tokens < 0:
+        raise ValueError(f"a text has at least 0 tokens, got {n_tokens}")
+    caches = model.new_caches(batch=1)
+    before = [*map(state_bytes, caches)]
+    model(torch.zeros(1, 1, dtype=torch.long, device=model.embedding.weight.device), caches)
+    after = map(state_bytes, caches)
+    return [a + n_tokens * (b - a) for a, b in zip(before, after, strict=True)]
