@@ -95,7 +95,8 @@ def test_bad_input_is_named(schedule):
 
 
 def test_a_decay_that_does_not_fit_is_named():
-    for decay in (0.0, 0.9, math.nan):
+    assert warmup_stable_decay(3, 5, 4) == 1.0  # 4 + 1 steps just fit, though 1 - 4/5 < 0.2
+    for decay in (0.0, 0.9, 1.1, math.nan):
         with pytest.raises(ValueError, match=f"a decay of {decay} does not fit .* 3 of 10 steps"):
             warmup_stable_decay(0, 10, 3, decay)
     with pytest.raises(ValueError, match="needs a warm-up, got 0"):

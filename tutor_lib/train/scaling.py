@@ -129,7 +129,8 @@ def law_of(theta: Float[Tensor, "P"], n_sizes: int) -> ScalingLaw:
     """The law of the parameters θ."""
     numbers = theta.tolist()
     scales, exponents = numbers[: 2 * n_sizes : 2], numbers[1 : 2 * n_sizes : 2]
-    floor = math.exp(numbers[-1]) if len(numbers) > 2 * n_sizes else 0.0
+    has_floor = len(numbers) > 2 * n_sizes and numbers[-1] > -50  # less than e^-50 nats is none
+    floor = math.exp(numbers[-1]) if has_floor else 0.0
     return ScalingLaw(tuple(map(math.exp, scales)), tuple(exponents), floor)
 
 

@@ -56,7 +56,7 @@ def warmup_stable_decay(step: int, steps: int, warmup: int, decay: float = 0.2) 
     Raises ValueError unless 0 < decay ≤ 1, warm-up and decay fit the run, and 0 ≤ step < steps.
     """
     check_step(step, steps, warmup)
-    if not 0 < decay <= 1 - warmup / steps:
+    if not 0 < decay <= 1 or warmup + decay_steps(steps, decay) > steps:
         raise ValueError(
             f"a decay of {decay} does not fit a run with {warmup} of {steps} steps of warm-up"
         )
