@@ -3,8 +3,9 @@
 And what is left of it at equal time? In the one decoder each layer has one FFN, in the other
 twelve, of which each token uses two; the dense FFN is a little wider, by what the router costs.
 Both read the same batches in the same order, in turns of a few steps, and seconds are of processor
-time, so that whatever else the machine does slows both alike or neither. A second mixture is trained without the loss that balances its
-experts (Switch, eq. 4: arXiv:2101.03961), to show what that loss does.
+time, so that whatever else the machine does slows both alike or neither. A second mixture is
+trained without the loss that balances its experts (Switch, eq. 4: arXiv:2101.03961), to show what
+that loss does.
 """
 
 import time
