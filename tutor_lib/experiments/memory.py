@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tutor_lib.experiments.memory_models import MODELS, REVERSERS
-from tutor_lib.experiments.plot import panels
+from tutor_lib.experiments.plot import COLOURS, panels
 from tutor_lib.predict.generate import generate
 from tutor_lib.predict.sampling import Sampler
 from tutor_lib.rivals.language_model import LanguageModel, state_bytes
@@ -122,6 +122,7 @@ def copier(
     def loss(ids: Tensor, symbols: Tensor) -> Tensor:
         return cross_entropy(model(ids)[:, -symbols.size(1) :], symbols)
 
+    before = [signal(model, d, draw) for d in plan.gaps]
     losses = trained(model, loss, batches(plan, draw), plan.steps, plan, progress)
     draw.manual_seed(seed + 1)
     middle = plan.gap // 2
@@ -131,7 +132,7 @@ def copier(
         "last_loss": sum(losses[-50:]) / len(losses[-50:]),
         "by_gap": [recalled(model, plan.n_symbols, d, plan, draw) for d in plan.gaps],
         "by_number": [recalled(model, n, middle, plan, draw) for n in plan.numbers],
-        "signal": [signal(model, d, draw) for d in plan.gaps],
+        "signal": {"before": before, "after": [signal(model, d, draw) for d in plan.gaps]},
     }
 
 
@@ -223,20 +224,25 @@ def signal(model: LanguageModel, gap: int, draw: torch.Generator) -> float:
 def figure(results: dict[str, Any]) -> Figure:
     """Recall against the gap and the number of symbols, the signal left, and reversing."""
     drawn, (far, much, left, back) = panels(
-        ["Symbols copied after a gap", "More symbols to copy", "Signal left of a symbol",
+        ["Symbols copied after a gap", "More symbols to copy", "Signal left of one symbol",
          "A text written backwards"]
     )  # fmt: skip
-    for name, found in results["copying"].items():
+    distances = [gap + 1 for gap in results["gaps"]]
+    for colour, (name, found) in zip(COLOURS, results["copying"].items(), strict=False):
         far.plot(results["gaps"], found["by_gap"], marker=".", label=name)
         much.plot(results["numbers"], found["by_number"], marker=".", label=name)
-        relative = [value / found["signal"][0] for value in found["signal"]]
-        left.plot([gap + 1 for gap in results["gaps"]], relative, marker=".", label=name)
+        for when, style in (("before", ":"), ("after", "-")):
+            relative = [value / found["signal"][when][0] for value in found["signal"][when]]
+            left.plot(distances, relative, style, color=colour)
     for name, found in results["reversing"].items():
         back.plot(results["lengths"], found["by_length"], marker=".", label=name)
     _accuracy(far, results["trained_gap"], results["chance"], "gap (tokens)")
     _accuracy(much, results["trained_symbols"], results["chance"], "symbols to copy")
     _accuracy(back, results["trained_length"], results["chance"], "length (tokens)")
     left.set(xlabel="distance n (tokens)", ylabel="‖∂logits/∂x‖ relative to n = 1", yscale="log")
+    for when, style in (("before", ":"), ("after", "-")):
+        left.plot([], [], style, color="grey", label=f"{when} training")
+    left.legend(fontsize="small")
     left.axvline(results["trained_gap"] + 1, color="grey", linestyle=":")
     far.legend(fontsize="small")
     back.legend(fontsize="small")
@@ -247,5 +253,5 @@ def _accuracy(panel: Axes, trained_to: int, chance: float, xlabel: str) -> None:
     panel.axvline(trained_to, color="grey", linestyle=":")
     panel.text(trained_to, 1.03, " trained up to here", color="grey", fontsize="x-small")
     panel.axhline(chance, color="grey", linewidth=1, linestyle="--")
-    panel.text(panel.get_xlim()[1], chance, "chance", color="grey", ha="right", va="bottom")
+    panel.text(panel.get_xlim()[1], chance, "chance", color="grey", ha="right", va="bottom", size=8)
     panel.set(xlabel=xlabel, ylabel="symbols right (share)", ylim=(0, 1.1))
