@@ -46,6 +46,6 @@ def rows() -> list[Comparison]:
     stepwise = without_gradient(lambda: Recurrent.resume(ours, x, ours.new_state(1))[0])
     peer = without_gradient(lambda: theirs(x))
     return [
-        Comparison(work, "itself, step by step", chunked, stepwise, same, 10.0, rounds=6),
+        Comparison(work, "itself, step by step", chunked, stepwise, same, 10.0, rounds=4),
         Comparison(work, "transformers, slow path", chunked, peer, same, 1.0),
     ]
