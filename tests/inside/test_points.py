@@ -293,6 +293,17 @@ def test_the_outer_context_edits_first(ids):
         assert torch.equal(before[name], plain[name])
 
 
+def test_a_pattern_edits_every_value_that_it_fits(ids):
+    """It once passed as a name that exists, and then edited nothing."""
+    model = randomised(LLAMA)
+    every = {f"blocks.{i}.ffn.output": torch.zeros(2, T, C).double() for i in range(2)}
+    with patch(model, every):
+        expected = model(ids)
+    with patch(model, {"*.ffn.output": torch.zeros(2, T, C).double()}):
+        assert torch.equal(model(ids), expected)
+    assert not torch.allclose(model(ids), expected, atol=1e-3)
+
+
 def untouched(model: Decoder) -> bool:
     hooks = (m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     return not any(hooks) and not any("forward" in vars(m) for m in model.modules())

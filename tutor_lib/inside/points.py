@@ -96,13 +96,16 @@ def _any_layer(name: str) -> str:
 def edited(model: Decoder, edits: Mapping[str, Edit]) -> Iterator[None]:
     """Inside this context, the value of each name is what its edit makes of it.
 
-    An edit that hands back what it got only reads. Contexts may be nested: the outer one edits
-    first. Gradients flow through values and edits alike.
+    An edit that hands back what it got only reads. `*` in a name stands for anything. Contexts
+    may be nested: the outer one edits first. Gradients flow through values and edits alike.
 
     Raises ValueError if there is no such name, or an edit changes the value's shape.
     """
-    find(model, edits)
-    edits = {name: _same_shape(name, edit) for name, edit in edits.items()}
+    edits = {
+        name: _same_shape(name, edit)
+        for pattern, edit in edits.items()
+        for name in find(model, [pattern])
+    }
     with ExitStack() as stack:
         for i, block in enumerate(model.blocks):
             assert isinstance(block, Block)
