@@ -70,6 +70,8 @@ def test_all_pairs_that_differ_in_reward():
     found = {(p.chosen.answer[0], p.rejected.answer[0]) for p in pairs}
     assert found == {(1, 0), (1, 3), (1, 2), (0, 2), (3, 2)}
     assert len(pairs) == 5
+    clear = preferences([a, b, c, d], [0.5, 1.0, 0.0, 0.5], margin=0.5)
+    assert [(p.chosen, p.rejected) for p in clear] == [(b, c)]
     assert preferences([a, b], [1.0, 1.0]) == []
 
 

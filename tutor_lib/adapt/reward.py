@@ -33,8 +33,10 @@ class Preference:
             )
 
 
-def preferences(answers: Sequence[Example], rewards: Sequence[float]) -> list[Preference]:
-    """All pairs of answers to one prompt of which one earned more.
+def preferences(
+    answers: Sequence[Example], rewards: Sequence[float], margin: float = 0.0
+) -> list[Preference]:
+    """All pairs of answers to one prompt of which one earned more, by more than `margin`.
 
     K answers make up to K (K - 1) / 2 pairs: Ouyang et al. 2022, §3.5 (arXiv:2203.02155).
 
@@ -46,7 +48,7 @@ def preferences(answers: Sequence[Example], rewards: Sequence[float]) -> list[Pr
     return [
         Preference(better, worse)
         for (high, better), (low, worse) in itertools.combinations(ranked, 2)
-        if high > low
+        if high - low > margin
     ]
 
 

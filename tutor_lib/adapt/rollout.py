@@ -114,6 +114,8 @@ def roll_out(
 ) -> Rollout:
     """Let the policy answer, and both models and the reward judge what it wrote.
 
+    The generator lives on the models' device, here and wherever one draws answers.
+
     Raises ValueError as `sample`, `pack` and `rewards_of` do.
     """
     examples = sample(policy, prompts, task.max_new_tokens, task.end, generator)
