@@ -42,7 +42,9 @@ def pair() -> tuple[nn.Module, nn.Module]:
     ours = inject_lora(base, TARGETS, RANK, ALPHA)
     for path, layer in lora_layers(ours):
         peer = theirs.base_model.model.get_submodule(path)
+        nn.init.normal_(layer.update.B, std=0.02)
         peer.lora_A["default"].weight.data.copy_(layer.update.A.data)
+        peer.lora_B["default"].weight.data.copy_(layer.update.B.data)
     return ours.train(), theirs.train()
 
 
