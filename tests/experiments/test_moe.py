@@ -1,7 +1,6 @@
 """The experiment that sets a mixture beside a dense model of equal operations."""
 
 from dataclasses import replace
-from itertools import islice
 
 import pytest
 import torch
@@ -10,10 +9,10 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 from tutor_lib.experiments import moe
 from tutor_lib.experiments.record import ASSETS, load_record
-from tutor_lib.experiments.stories import story_tokens
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.model.zoo import count_parameters
-from tutor_lib.train.loop import held_out_loss, random_windows, train
+from tutor_lib.train.loop import train_on
+from tutor_lib.train.trainer import Trainer, TrainingPlan
 
 PLAN = moe.CUT_DOWN
 
@@ -40,7 +39,7 @@ def test_both_models_make_the_same_number_of_operations(plan):
     """Counted by hand: two for each weight that a token meets, and attention's products."""
     dense, mixture = moe.configs(plan)
     c, layers, context = plan.d_model, plan.n_layers, plan.context_length
-    shared = 2 * (640 * c + layers * 4 * c * c) + layers * 4 * c * context
+    shared = 2 * (plan.n_words * c + layers * 4 * c * c) + layers * 4 * c * context
     of_dense = shared + 2 * layers * 3 * c * dense.d_ff
     experts = 3 * c * plan.d_expert * plan.n_active
     of_mixture = shared + 2 * layers * (experts + c * plan.n_experts)
@@ -52,31 +51,47 @@ def test_both_models_make_the_same_number_of_operations(plan):
 
 def test_turns_change_nothing_for_a_model(results):
     """The dense model's curve ends where a plain run on the same batches ends."""
-    tokens = story_tokens(1, PLAN.documents)
-    windows = random_windows(
-        tokens, PLAN.batch, PLAN.context_length, torch.Generator().manual_seed(1)
-    )
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randint(PLAN.n_words, (PLAN.n_words, PLAN.n_words), generator=generator)
+    ids, targets = next(moe.texts(table, PLAN.held_out, PLAN.facts, generator))
     torch.manual_seed(1)
     model = Decoder(moe.configs(PLAN)[0])
-    train(model, islice(windows, PLAN.steps), PLAN.steps, PLAN.learning_rate)
-    held_out = story_tokens(1, PLAN.held_out_documents, held_out=True)
+
+    def loss_of(ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
+
+    plan = TrainingPlan(PLAN.steps, PLAN.learning_rate)
+    batches = moe.texts(table, PLAN.batch, PLAN.facts, generator)
+    train_on(Trainer(model, loss_of, plan), batches)
     curve = results["curves"]["dense"]
-    assert curve["step"] == [4, 8, 12]
-    assert curve["loss"][-1] == held_out_loss(model, held_out, PLAN.context_length)
+    assert curve["step"] == [10, 20, 30]
+    assert curve["loss"][-1] == pytest.approx(loss_of(ids, targets).item(), rel=1e-6)
     for one in results["curves"].values():
         assert sorted(one["seconds"]) == one["seconds"]
         assert one["seconds"][0] > 0
 
 
+def test_a_text_states_facts_of_the_table_and_asks_for_the_third_words():
+    table = torch.arange(49).view(7, 7) % 5
+    ids, targets = next(moe.texts(table, 3, 11, torch.Generator().manual_seed(1)))
+    assert ids.shape == (3, 33)
+    for row, asked in zip(ids.tolist(), targets.tolist(), strict=True):
+        for i in range(0, 33, 3):
+            a, b, c = row[i : i + 3]
+            assert c == (7 * a + b) % 5
+            assert asked[i : i + 3] == [-100, c, -100]
+    assert ids[:, 0::3].unique().tolist() == list(range(7))
+
+
 def test_the_balancing_loss_is_added_for_each_layer():
     torch.manual_seed(1)
-    model, ids = Decoder(moe.configs(PLAN)[1]), torch.randint(640, (3, 11))
-    expected = F.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    model, (ids, targets) = Decoder(moe.configs(PLAN)[1]), torch.randint(PLAN.n_words, (2, 3, 11))
+    expected = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
     for layer in moe.mixtures(model):
         expected = expected + 0.3 * load_balancing_loss_func(
             (layer.routing.logits,), PLAN.n_experts, PLAN.n_active
         )
-    torch.testing.assert_close(moe.balanced_loss(model, 0.3)(ids), expected)
+    torch.testing.assert_close(moe.balanced_loss(model, 0.3)(ids, targets), expected)
     assert len(moe.mixtures(model)) == PLAN.n_layers
 
 
@@ -98,3 +113,25 @@ def stored() -> dict:
     if not (ASSETS / "moe.json").is_file():
         pytest.skip("the experiment has not been run in full")
     return load_record("moe")["results"]
+
+
+def final(results: dict, name: str) -> float:
+    return results["curves"][name]["loss"][-1]
+
+
+def test_stored_at_equal_operations_the_mixture_remembers_more(stored):
+    dense, mixture = stored["parameters"]
+    assert stored["flops_per_token"][0] == stored["flops_per_token"][1]
+    assert mixture > 1.5 * dense
+    assert final(stored, "moe") < 0.8 * final(stored, "dense")
+
+
+def test_stored_a_step_of_the_mixture_takes_longer(stored):
+    dense, mixture = (stored["curves"][name]["seconds"][-1] for name in ("dense", "moe"))
+    assert mixture > 1.1 * dense
+
+
+def test_stored_the_balancing_loss_evens_out_the_load(stored):
+    """1/12 would be even."""
+    assert max(shares[0] for shares in stored["load"]["moe"]) < 0.15
+    assert min(shares[0] for shares in stored["load"]["unbalanced"]) > 0.15

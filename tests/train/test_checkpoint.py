@@ -123,6 +123,20 @@ def test_a_run_killed_again_and_again_ends_the_same(tmp_path):
     assert_equal(again, expected, losses)
 
 
+def test_the_scale_of_the_loss_goes_on_where_it_was(tmp_path):
+    """After a gradient of ∞ it is half of what a new run begins with, and counts good steps."""
+    plan = replace(PLAN, precision=torch.float16)
+    run, resumed, source = trainer(plan), trainer(plan), batches()
+    loss_of = run.loss_of
+    for factor in (float("inf"), 1.0, 1.0):
+        run.loss_of = lambda *batch, factor=factor: loss_of(*batch) * factor
+        run.step(next(source))
+    save_checkpoint(run, tmp_path / "run")
+    load_checkpoint(resumed, tmp_path / "run")
+    assert resumed.scaler.get_scale() == 32768
+    assert resumed.scaler.state_dict() == run.scaler.state_dict()
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
