@@ -162,6 +162,17 @@ def test_a_plain_subtraction_would_not_bring_the_weight_back():
     assert not torch.equal(weight + delta - delta, weight)
 
 
+def test_merged_is_one_product_without_dropout_or_gradient():
+    layer = LoRALinear(nn.Linear(13, 11), 3, 5.0, dropout=0.5).train()
+    nn.init.normal_(layer.update.B)
+    layer.merge()
+    x = torch.randn(7, 13)
+    out = layer(x)
+    assert not out.requires_grad
+    weight = layer.base.weight + 5 / 3 * (layer.update.B @ layer.update.A)
+    torch.testing.assert_close(out, functional.linear(x, weight, layer.base.bias))
+
+
 def test_folding_leaves_a_plain_model():
     ours, theirs = pair()
     text = ids()

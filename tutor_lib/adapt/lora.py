@@ -131,8 +131,9 @@ def inject_lora(
 ) -> nn.Module:
     """Give each linear layer whose name ends in one of `targets` an update; freeze all else.
 
-    A target is the end of a layer's path: "q_proj", "3.attention.q_proj". Hu et al. §4.2
-    adapt the attention's W_q and W_v. Works in place; returns the model.
+    A target is the end of a layer's path: "q_proj", "3.attention.q_proj". Hu et al. adapt
+    the matrices of attention alone (§4.2), QLoRA all of a block. Works in place; returns the
+    model.
 
     Raises ValueError if a target names no linear layer, if the model has LoRA already, or as
     `LowRank` does; the model is then left as it was.
