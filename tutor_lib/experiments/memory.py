@@ -1,10 +1,11 @@
 """How far back, and how much, can each kind of network remember?
 
 Five language models of equal size learn to copy: a few random symbols, then a gap of blanks,
-then a mark, after which the symbols must be given back in order. It is the task of Hochreiter
-and Schmidhuber 1997, §5, in the form of Arjovsky et al. 2016, §4.1 (arXiv:1511.06464). In
-training both the number of symbols and the gap are drawn anew for each batch, up to a largest
-one; measured is beyond, too. All have the same optimiser, steps, batches and learning rate.
+then a mark, after which the symbols must be given back in order: the copying problem of
+Arjovsky et al. 2016 (arXiv:1511.06464), after Hochreiter and Schmidhuber 1997. In training
+both the number of symbols and the gap are drawn anew for each batch, up to a largest one;
+measured is beyond, too. All have the same optimiser, steps and batches;
+the RNN needs a lower learning rate.
 
 And two encoder-decoders of equal size learn to write a text backwards: one through a single
 vector, one with attention to the whole source.
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tutor_lib.experiments.memory_models import MODELS, REVERSERS
+from tutor_lib.experiments.memory_models import MODELS, REVERSERS, Contestant
 from tutor_lib.experiments.plot import COLOURS, panels
 from tutor_lib.predict.generate import generate
 from tutor_lib.predict.sampling import Sampler
@@ -42,7 +43,6 @@ class Plan:
     steps: int
     reversal_steps: int
     batch: int = 64
-    learning_rate: float = 3e-3
     n_symbols: int = 6  # at most, in training
     gap: int = 32  # likewise
     gaps: tuple[int, ...] = (0, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128)
@@ -52,7 +52,7 @@ class Plan:
     n_measured: int = 128  # texts a measurement
 
 
-FULL = Plan(steps=1200, reversal_steps=500)
+FULL = Plan(steps=1200, reversal_steps=1200)
 CUT_DOWN = Plan(
     steps=2, reversal_steps=2, batch=8, gaps=(0, 8), numbers=(1, 2), lengths=(1, 3), n_measured=16
 )
@@ -97,8 +97,10 @@ def run(plan: Plan = FULL, seed: int = 0) -> dict[str, Any]:
     """Train and measure all seven."""
     total = plan.steps * len(MODELS) + plan.reversal_steps * len(REVERSERS)
     with tqdm(total=total, unit="step", dynamic_ncols=True) as progress:
-        copiers = {name: copier(make, plan, seed, progress) for name, make in MODELS.items()}
-        reversers = {name: reverser(make, plan, seed, progress) for name, make in REVERSERS.items()}
+        copiers = {name: copier(entry, plan, seed, progress) for name, entry in MODELS.items()}
+        reversers = {
+            name: reverser(entry, plan, seed, progress) for name, entry in REVERSERS.items()
+        }
     return {
         "chance": 1 / SYMBOLS,
         "trained_gap": plan.gap,
@@ -113,21 +115,23 @@ def run(plan: Plan = FULL, seed: int = 0) -> dict[str, Any]:
 
 
 def copier(
-    make: Callable[[int], LanguageModel], plan: Plan, seed: int, progress: tqdm
+    entry: Contestant[LanguageModel], plan: Plan, seed: int, progress: tqdm
 ) -> dict[str, Any]:
     """Train one language model to copy, and measure what it remembers."""
     torch.manual_seed(seed)
-    model, draw = make(VOCABULARY), torch.Generator().manual_seed(seed)
+    model, draw = entry.make(VOCABULARY), torch.Generator().manual_seed(seed)
 
     def loss(ids: Tensor, symbols: Tensor) -> Tensor:
         return cross_entropy(model(ids)[:, -symbols.size(1) :], symbols)
 
     before = [signal(model, d, draw) for d in plan.gaps]
-    losses = trained(model, loss, batches(plan, draw), plan.steps, plan, progress)
+    tasks, rate = batches(plan, draw), entry.learning_rate
+    losses = trained(model, loss, tasks, plan.steps, rate, progress)
     draw.manual_seed(seed + 1)
     middle = plan.gap // 2
     return {
         "parameters": n_parameters(model),
+        "learning_rate": rate,
         "state_bytes": state_after(model, plan, draw),
         "last_loss": sum(losses[-50:]) / len(losses[-50:]),
         "by_gap": [recalled(model, plan.n_symbols, d, plan, draw) for d in plan.gaps],
@@ -137,20 +141,22 @@ def copier(
 
 
 def reverser(
-    make: Callable[[int], RNNSeq2Seq], plan: Plan, seed: int, progress: tqdm
+    entry: Contestant[RNNSeq2Seq], plan: Plan, seed: int, progress: tqdm
 ) -> dict[str, Any]:
     """Train one encoder-decoder to write backwards, and measure it on longer and longer texts."""
     torch.manual_seed(seed)
-    model, draw = make(VOCABULARY), torch.Generator().manual_seed(seed)
+    model, draw = entry.make(VOCABULARY), torch.Generator().manual_seed(seed)
 
     def loss(source: Tensor, target: Tensor) -> Tensor:
         start = torch.full((len(source), 1), MARK)
         return cross_entropy(model(source, torch.cat((start, target[:, :-1]), dim=1)), target)
 
-    losses = trained(model, loss, reversals(plan, draw), plan.reversal_steps, plan, progress)
+    tasks, rate = reversals(plan, draw), entry.learning_rate
+    losses = trained(model, loss, tasks, plan.reversal_steps, rate, progress)
     draw.manual_seed(seed + 1)
     return {
         "parameters": n_parameters(model),
+        "learning_rate": rate,
         "last_loss": sum(losses[-50:]) / len(losses[-50:]),
         "by_length": [reversed_share(model, n, plan.n_measured, draw) for n in plan.lengths],
     }
@@ -161,11 +167,11 @@ def trained(
     loss: Callable[..., Tensor],
     tasks: Iterator[tuple[Tensor, Tensor]],
     steps: int,
-    plan: Plan,
+    learning_rate: float,
     progress: tqdm,
 ) -> list[float]:
     """Train a model; return the loss of each step, in nats a symbol."""
-    trainer = Trainer(model, loss, TrainingPlan(steps, plan.learning_rate, weight_decay=0.0))
+    trainer = Trainer(model, loss, TrainingPlan(steps, learning_rate, weight_decay=0.0))
     for _ in range(steps):
         trainer.step(next(tasks))
         progress.update()
@@ -242,10 +248,11 @@ def figure(results: dict[str, Any]) -> Figure:
     left.set(xlabel="distance n (tokens)", ylabel="‖∂logits/∂x‖ relative to n = 1", yscale="log")
     for when, style in (("before", ":"), ("after", "-")):
         left.plot([], [], style, color="grey", label=f"{when} training")
+    left.set_ylim(bottom=1e-8)
     left.legend(fontsize="small")
     left.axvline(results["trained_gap"] + 1, color="grey", linestyle=":")
-    far.legend(fontsize="small")
-    back.legend(fontsize="small")
+    far.legend(fontsize="small", framealpha=1)
+    back.legend(fontsize="small", loc="center left")
     return drawn
 
 
