@@ -158,7 +158,7 @@ def fits(runs: list[dict[str, float]]) -> dict[str, Any]:
     common = min(d[n == size].max().item() for size in n.unique())
     here = d == common
     return {
-        "tokens": common,
+        "tokens": int(common),
         "without_floor": _fit([n[here]], losses[here], floor=False),
         "with_floor": _fit([n[here]], losses[here], floor=True),
         "both": _fit([n, d], losses, floor=True),
