@@ -10,6 +10,7 @@ from torch import nn
 from tutor_lib.experiments import memory
 from tutor_lib.experiments.memory import CUT_DOWN, SYMBOLS, VOCABULARY
 from tutor_lib.experiments.memory_models import MODELS, REVERSERS
+from tutor_lib.experiments.record import load_record
 
 DRAW = torch.Generator()
 
@@ -61,7 +62,7 @@ def test_recall_counts_the_symbols_given_back(wrong):
 
 
 def test_the_signal_is_that_of_finite_differences():
-    model, gap, step = MODELS["LSTM"](VOCABULARY).double(), 3, 1e-5
+    model, gap, step = MODELS["LSTM"].make(VOCABULARY).double(), 3, 1e-5
     DRAW.manual_seed(7)
     ids, _ = memory.copying(1, gap, 16, DRAW)
     vectors, squares = model.embedding(ids).detach(), 0.0
@@ -81,7 +82,9 @@ def test_the_signal_is_that_of_finite_differences():
 
 @pytest.mark.parametrize("models", [MODELS, REVERSERS], ids=["copying", "reversing"])
 def test_the_models_are_of_equal_size(models):
-    sizes = [sum(p.numel() for p in make(VOCABULARY).parameters()) for make in models.values()]
+    sizes = [
+        sum(p.numel() for p in entry.make(VOCABULARY).parameters()) for entry in models.values()
+    ]
     assert all(abs(a - b) < 0.05 * min(a, b) for a, b in combinations(sizes, 2))
 
 
@@ -90,8 +93,10 @@ def test_the_states_are_as_large_as_their_layers_say():
     attention, rwkv = 2 * 44 * 48, 5 * 48
     mamba2 = 3 * (6 * 16 + 2 * 32) + 6 * 16 * 32
     numbers = {"RNN": 96, "LSTM": 2 * 48, "Mamba-2": mamba2, "RWKV": rwkv, "transformer": attention}
-    for name, make in MODELS.items():
-        assert memory.state_after(make(VOCABULARY), memory.FULL, DRAW) == 2 * 4 * numbers[name]
+    for name, entry in MODELS.items():
+        assert (
+            memory.state_after(entry.make(VOCABULARY), memory.FULL, DRAW) == 2 * 4 * numbers[name]
+        )
 
 
 def test_the_same_seed_finds_the_same_numbers():
@@ -102,3 +107,51 @@ def test_the_same_seed_finds_the_same_numbers():
     assert all(
         0 <= value <= 0.5 for found in first["copying"].values() for value in found["by_gap"]
     )
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict:
+    """What the last full run found."""
+    return load_record("memory")["results"]
+
+
+def at(stored: dict, name: str, gap: int) -> float:
+    return stored["copying"][name]["by_gap"][stored["gaps"].index(gap)]
+
+
+def test_all_but_the_rnn_copy_over_the_gaps_they_were_trained_on(stored):
+    for gap in (8, 16, 32):
+        for name in ("LSTM", "Mamba-2", "RWKV", "transformer"):
+            assert at(stored, name, gap) > 0.9
+        assert stored["chance"] < at(stored, "RNN", gap) < 0.6
+
+
+def test_a_state_goes_beyond_the_trained_gap_and_rope_does_not(stored):
+    """At four times the gap gated states still hold; the transformer meets distances unknown."""
+    for name in ("LSTM", "Mamba-2"):
+        assert at(stored, name, 128) > 0.7 > 0.6 > at(stored, "transformer", 128)
+
+
+def test_a_fixed_state_holds_no_more_than_it_was_trained_to(stored):
+    """Twice the symbols: the transformer, whose state grows, gives back more than the others."""
+    shares = {name: found["by_number"][-1] for name, found in stored["copying"].items()}
+    assert stored["numbers"][-1] == 2 * stored["trained_symbols"]
+    assert shares.pop("transformer") > 0.65 > max(shares.values())
+
+
+def test_the_past_fades_before_training_and_not_after(stored):
+    far = stored["gaps"].index(32)
+    for name, found in stored["copying"].items():
+        before, after = (found["signal"][when] for when in ("before", "after"))
+        assert before[far] < 0.25 * before[0]
+        assert after[far] > 0.25 * after[0], name
+    fading = stored["copying"]["RNN"]["signal"]["before"]
+    assert fading[far] < 1e-3 * fading[0]
+
+
+def test_attention_writes_backwards_what_one_vector_cannot_hold(stored):
+    longest = stored["lengths"].index(stored["trained_length"])
+    one, attention = (
+        stored["reversing"][name]["by_length"][longest] for name in ("one vector", "attention")
+    )
+    assert attention > one + 0.2

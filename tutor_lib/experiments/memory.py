@@ -251,7 +251,7 @@ def figure(results: dict[str, Any]) -> Figure:
     left.set_ylim(bottom=1e-8)
     left.legend(fontsize="small")
     left.axvline(results["trained_gap"] + 1, color="grey", linestyle=":")
-    far.legend(fontsize="small", framealpha=1)
+    much.legend(fontsize="small", loc="lower left", framealpha=1)
     back.legend(fontsize="small", loc="center left")
     return drawn
 
