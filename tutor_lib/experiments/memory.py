@@ -4,8 +4,12 @@ Five language models of equal size learn to copy: a few random symbols, then a g
 then a mark, after which the symbols must be given back in order: the copying problem of
 Arjovsky et al. 2016 (arXiv:1511.06464), after Hochreiter and Schmidhuber 1997. In training
 both the number of symbols and the gap are drawn anew for each batch, up to a largest one;
-measured is beyond, too. All have the same optimiser, steps and batches;
-the RNN needs a lower learning rate.
+measured is beyond, too. All have the same optimiser, steps and batches; the RNN needs a lower
+learning rate.
+
+A transformer keeps every token, and yet fails beyond the gaps it was trained on: RoPE meets
+distances that no weight has ever seen (Press et al. 2021, arXiv:2108.12409). With more symbols
+the fixed states fail first.
 
 And two encoder-decoders of equal size learn to write a text backwards: one through a single
 vector, one with attention to the whole source.
@@ -230,8 +234,9 @@ def signal(model: LanguageModel, gap: int, draw: torch.Generator) -> float:
 def figure(results: dict[str, Any]) -> Figure:
     """Recall against the gap and the number of symbols, the signal left, and reversing."""
     drawn, (far, much, left, back) = panels(
-        ["Symbols copied after a gap", "More symbols to copy", "Signal left of one symbol",
-         "A text written backwards"]
+        [f"{results['trained_symbols']} symbols copied after a gap",
+         f"Symbols copied after a gap of {results['trained_gap'] // 2}",
+         "Signal left of one symbol", "A text written backwards"]
     )  # fmt: skip
     distances = [gap + 1 for gap in results["gaps"]]
     for colour, (name, found) in zip(COLOURS, results["copying"].items(), strict=False):
