@@ -1,5 +1,6 @@
 """The texts, the measures and the cut-down run; and what the full run must have shown."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -11,9 +12,10 @@ from torch.nn import functional as F
 from tutor_lib.experiments.induction import (
     CUT_DOWN,
     FULL,
+    KINDS,
     HeldOut,
     ablation,
-    head_kind,
+    heads_of,
     lists,
     phase_change,
     run,
@@ -57,21 +59,32 @@ def test_the_loss_without_a_head_is_that_with_its_output_weights_at_zero():
         torch.nn.init.normal_(parameter, std=0.3)
     found = ablation(model, plan, HeldOut(texts, texts[:, :3]))
 
-    def loss() -> float:
+    def loss(model: Decoder) -> float:
         """Of the words from the seventh on: the first six may be of a list's first saying."""
         losses = [F.cross_entropy(model(text[None])[0, 5:-1], text[6:]) for text in texts]
         return sum(losses).item() / 6
 
-    assert found["intact"] == pytest.approx(loss())
+    def loss_without(heads: list[tuple[int, int]]) -> float:
+        cut = copy.deepcopy(model)
+        for layer, head in heads:
+            cut.blocks[layer].attention.o_proj.weight.data[:, head * 6 : head * 6 + 6] = 0
+        return loss(cut)
+
+    assert found["intact"] == pytest.approx(loss(model))
     for layer in range(2):
         for head in range(2):
-            weight = model.blocks[layer].attention.o_proj.weight
-            kept = weight.detach().clone()
-            with torch.no_grad():
-                weight[:, head * 6 : head * 6 + 6] = 0
-            assert found["without"][layer][head] == pytest.approx(loss())
-            with torch.no_grad():
-                weight.copy_(kept)
+            assert found["without"][layer][head] == pytest.approx(loss_without([(layer, head)]))
+    for kind in KINDS:
+        expected = loss_without(heads_of(kind, found))
+        assert found["without_all"][kind] == pytest.approx(expected)
+
+
+def test_a_head_is_what_its_scores_say():
+    found = {"induction_scores": [[0.1, 0.51], [0.3, 0.0]],
+             "previous_token_scores": [[0.26, 0.3], [0.25, 0.9]]}  # fmt: skip
+    assert heads_of("induction", found) == [(0, 1)]
+    assert heads_of("previous token", found) == [(0, 0), (1, 1)]
+    assert heads_of("neither", found) == [(1, 0)]
 
 
 def test_a_cut_down_run_is_the_same_for_the_same_seed():
@@ -122,20 +135,21 @@ def test_no_loss_is_under_what_can_be_known(record):
 def test_the_heads_that_do_induction_are_the_ones_to_miss(record):
     """Previous-token heads in the first layer, on which all induction heads of the second rest;
     what is neither does nothing for words said before."""
-    found, costs = record["ablation"], {}
-    for layer in range(2):
-        for head in range(FULL.n_heads):
-            cost = found["without"][layer][head] - found["intact"]
-            costs.setdefault((head_kind(found, layer, head), layer), []).append(cost)
-    others = costs.pop(("neither", 0)) + costs.pop(("neither", 1), [])
-    assert set(costs) == {("previous token", 0), ("induction", 1)}
-    assert min(costs["induction", 1]) > 0.5
-    assert min(costs["previous token", 0]) > max(costs["induction", 1])
-    assert max(others) < 0.05
-
-
-def test_without_a_previous_token_head_two_layers_are_no_better_than_one(record):
     found = record["ablation"]
-    for head, loss in enumerate(found["without"][0]):
-        if head_kind(found, 0, head) == "previous token":
-            assert loss > 0.9 * record["one_layer"]["repeated_loss"][-1]
+    costs = {
+        kind: [found["without"][i][h] - found["intact"] for i, h in heads_of(kind, found)]
+        for kind in KINDS
+    }
+    assert {i for i, _ in heads_of("previous token", found)} == {0}
+    assert {i for i, _ in heads_of("induction", found)} == {1}
+    assert sum(map(len, costs.values())) == 2 * FULL.n_heads
+    assert min(costs["induction"]) > 0.5
+    assert min(costs["previous token"]) > max(costs["induction"])
+    assert max(costs["neither"]) < 0.05
+
+
+def test_without_its_induction_heads_two_layers_are_no_better_than_one(record):
+    found, one_layer = record["ablation"], record["one_layer"]["repeated_loss"][-1]
+    assert found["without_all"]["induction"] > 0.9 * one_layer
+    assert found["without_all"]["previous token"] > 0.9 * one_layer
+    assert found["without_all"]["neither"] < 0.1 * one_layer

@@ -13,6 +13,7 @@ moves along the residual stream is words; and a base of 100 fits the short conte
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +38,8 @@ from tutor_lib.train.loop import train
 from tutor_lib.train.words import LISTABLE
 
 EARLY = 4  # a position in the first saying, whatever the list; the late one is the last
+
+KINDS = {"previous token": COLOURS[2], "induction": COLOURS[3], "neither": "0.7"}  # of heads
 
 
 @dataclass(frozen=True)
@@ -104,32 +107,46 @@ def phase_change(steps: list[float], curve: list[float]) -> dict[str, float]:
 
 
 def ablation(model: Decoder, plan: Plan, held_out: HeldOut) -> dict[str, Any]:
-    """The loss on words said before, with all heads and without each; which heads do what."""
+    """The loss on words said before with all heads, without each, and without each kind."""
 
-    def loss_without(layer: int, head: int) -> float:
-        with without_head(model, layer, head):
+    def loss_without(heads: list[tuple[int, int]]) -> float:
+        with ExitStack() as off:
+            for layer, head in heads:
+                off.enter_context(without_head(model, layer, head))
             return _repeated_loss(model, plan, held_out)
 
-    heads = range(plan.n_heads)
-    return {
-        "intact": _repeated_loss(model, plan, held_out),
-        "without": [[loss_without(layer, head) for head in heads] for layer in range(2)],
+    found: dict[str, Any] = {
+        "intact": loss_without([]),
+        "without": [[loss_without([(i, h)]) for h in range(plan.n_heads)] for i in range(2)],
         "induction_scores": induction_scores(model, held_out.words).tolist(),
         "previous_token_scores": previous_token_scores(model, held_out.texts).tolist(),
     }
+    kinds = {kind: heads_of(kind, found) for kind in KINDS}
+    return found | {"without_all": {kind: loss_without(kinds[kind]) for kind in KINDS}}
 
 
-def head_kind(found: dict[str, Any], layer: int, head: int) -> str:
-    """What a head does: half its weight goes where induction must look, or a quarter one back."""
-    if found["induction_scores"][layer][head] > 0.5:
+def heads_of(kind: str, found: dict[str, Any]) -> list[tuple[int, int]]:
+    """The heads, as (layer, head), that do this."""
+    layers = zip(found["induction_scores"], found["previous_token_scores"], strict=True)
+    return [
+        (layer, head)
+        for layer, rows in enumerate(layers)
+        for head, scores in enumerate(zip(*rows, strict=True))
+        if _kind(*scores) == kind
+    ]
+
+
+def _kind(induction: float, previous_token: float) -> str:
+    """Half the weight is where induction looks; a quarter one back, as two heads may share that."""
+    if induction > 0.5:
         return "induction"
-    return "previous token" if found["previous_token_scores"][layer][head] > 0.25 else "neither"
+    return "previous token" if previous_token > 0.25 else "neither"
 
 
 def figure(results: dict[str, Any]) -> Figure:
     """The loss and the best head's score over training; the loss without each head."""
     drawn, (loss, score, bars) = panels(
-        ["Loss on words said before", "Best induction head", "That loss without one head"]
+        ["Loss on words said before", "Best induction head", "That loss with heads off"]
     )
     for name, label in (("one_layer", "1 layer"), ("two_layers", "2 layers")):
         curves = results[name]
@@ -148,17 +165,17 @@ def figure(results: dict[str, Any]) -> Figure:
 
 
 def _draw_bars(panel: Axes, found: dict[str, Any], one_layer: float) -> None:
-    """A bar for each head, in the colour of what it does."""
+    """A bar for each head in the colour of what it does, then one for all heads of a kind."""
     heads = [(i, h) for i, layer in enumerate(found["without"]) for h in range(len(layer))]
-    colours = {"previous token": COLOURS[2], "induction": COLOURS[3], "neither": "0.7"}
-    for kind, colour in colours.items():
-        places = [place for place, (i, h) in enumerate(heads) if head_kind(found, i, h) == kind]
-        losses = [found["without"][heads[place][0]][heads[place][1]] for place in places]
-        panel.bar(places, losses, color=colour, label=f"head: {kind}")
+    for n, (kind, colour) in enumerate(KINDS.items()):
+        own = heads_of(kind, found)
+        places = [*map(heads.index, own), len(heads) + n]
+        losses = [*(found["without"][i][h] for i, h in own), found["without_all"][kind]]
+        panel.bar(places, losses, color=colour, label=kind)
     panel.axhline(one_layer, color=COLOURS[0], linestyle="--", label="1 layer")
     panel.axhline(found["intact"], color=COLOURS[1], linestyle="--", label="2 layers, all heads on")
-    panel.set(xlabel="head switched off (layer.head)", ylabel="nats a word")
-    panel.set_xticks(range(len(heads)), [f"{i}.{h}" for i, h in heads])
+    panel.set(xlabel="switched off: one head (layer.head), or all of a kind", ylabel="nats a word")
+    panel.set_xticks(range(len(heads) + len(KINDS)), [f"{i}.{h}" for i, h in heads] + ["all"] * 3)
     panel.legend(fontsize="small")
 
 
