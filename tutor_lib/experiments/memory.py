@@ -9,8 +9,8 @@ learning rate.
 
 A transformer keeps every token, and yet fails beyond the gaps it was trained on: RoPE meets
 distances that no weight has ever seen (Press et al. 2021, arXiv:2108.12409). With more symbols
-than in training the fixed states fail first; not for want of room, for Mamba-2's is many times
-the LSTM's and fails no later, but because they have learned to fill it no further.
+than in training the fixed states fail first. Room alone does not explain it: Mamba-2's state is
+many times the LSTM's, and holds no more.
 
 And two encoder-decoders of equal size learn to write a text backwards: one through a single
 vector, one with attention to the whole source.
