@@ -10,9 +10,14 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with one titled panel beside the other."""
-    figure = Figure(figsize=(4.6 * len(titles), 3.6), layout="constrained")
-    axes = list(figure.subplots(1, len(titles), squeeze=False)[0])
+    """A figure of titled panels, two in a row; an odd one at the end has its row to itself."""
+    columns, rows = min(2, len(titles)), -(-len(titles) // 2)
+    figure = Figure(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    cells = [grid[i // 2, i % 2] for i in range(len(titles))]
+    if len(titles) % 2:
+        cells[-1] = grid[-1, :]
+    axes = [figure.add_subplot(cell) for cell in cells]
     for panel, title in zip(axes, titles, strict=True):
         panel.set_title(title, fontsize="medium")
         panel.set_prop_cycle(color=COLOURS)
