@@ -182,6 +182,9 @@ GOOD = {NAME.format("A"): torch.zeros(3, 13), NAME.format("B"): torch.zeros(11, 
         ({"r": True}, GOOD, "needs a number r, got True"),
         ({"lora_alpha": None}, GOOD, "needs a number lora_alpha, got None"),
         ({"lora_alpha": -1}, GOOD, r"got -1\.0"),
+        ({"lora_alpha": 1e999}, GOOD, "got inf"),
+        ({"lora_dropout": None}, GOOD, "needs a number lora_dropout, got None"),
+        ({"lora_dropout": 1}, GOOD, r"got 1\.0"),
         ({"r": 5}, GOOD, "the rank is 5"),
         ({"r": 0}, GOOD, "the rank is 0"),
         ({}, {NAME.format("A"): torch.zeros(3, 13)}, "only the A of layers.0.q_proj"),
@@ -192,6 +195,7 @@ GOOD = {NAME.format("A"): torch.zeros(3, 13), NAME.format("B"): torch.zeros(11, 
             GOOD | {"base_model.model.lm_head.weight": torch.zeros(2)},
             "holds base_model.model.lm",
         ),
+        ({}, GOOD | {NAME.format("B"): torch.zeros(11, 3, dtype=torch.int8)}, "no A or B"),
         ({}, GOOD | {"q_proj.lora_A.weight": torch.zeros(2)}, "holds q_proj.lora_A"),
     ],
 )
@@ -207,6 +211,9 @@ def test_files_that_are_not_there_or_no_such_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="cannot be read as JSON"):
         load_adapter(tmp_path)
     (tmp_path / CONFIG).write_bytes(b"\xff{")
+    with pytest.raises(ValueError, match="cannot be read as JSON"):
+        load_adapter(tmp_path)
+    (tmp_path / CONFIG).write_text("[" * 100_000)
     with pytest.raises(ValueError, match="cannot be read as JSON"):
         load_adapter(tmp_path)
     (tmp_path / CONFIG).write_text('{"peft_type": "LORA", "r": 3, "lora_alpha": 6}')

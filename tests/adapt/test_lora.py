@@ -248,6 +248,11 @@ def test_half_precision_and_training_mode_are_kept():
     assert not inject_lora(decoder(), ["q_proj"], 2, 1.0).blocks[0].attention.q_proj.training
 
 
+def shared() -> nn.Module:
+    layer = nn.Linear(5, 5)
+    return nn.ModuleDict({"encoder": nn.Sequential(layer), "decoder": nn.Sequential(layer)})
+
+
 def injected() -> nn.Module:
     return inject_lora(decoder(), ["q_proj"], 2, 1.0)
 
@@ -267,6 +272,7 @@ def merged_twice() -> None:
         (lambda: inject_lora(decoder(), ["attention"], 2, 1.0), "'attention'"),
         (lambda: inject_lora(decoder(), [], 2, 1.0), r"got \[\]"),
         (lambda: inject_lora(decoder(), "q_proj", 2, 1.0), "got 'q_proj'"),
+        (lambda: inject_lora(shared(), ["decoder.0"], 2, 1.0), r"der\.0 and encoder\.0 are one"),
         (lambda: inject_lora(injected(), ["v_proj"], 2, 1.0), "already, at blocks.0.attention.q_"),
         (lambda: inject_lora(decoder(), ["q_proj"], 0, 1.0), "≤ 24, got 0"),
         (lambda: inject_lora(decoder(), ["q_proj", "v_proj"], 13, 1.0), "≤ 12, got 13"),

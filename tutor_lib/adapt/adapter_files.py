@@ -52,7 +52,7 @@ def load_adapter(folder: str | Path) -> Adapter:
     """
     folder = Path(folder)
     config = _config(folder / CONFIG)
-    alpha, dropout = float(config["lora_alpha"]), float(config.get("lora_dropout", 0.0))
+    alpha, dropout = float(config["lora_alpha"]), float(config["lora_dropout"])
     if config.get("use_rslora"):
         alpha *= math.sqrt(config["r"])
     adapter = {}
@@ -67,14 +67,15 @@ def load_adapter(folder: str | Path) -> Adapter:
 def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise ValueError(f"{path} is not the config of a LoRA adapter")
     for name, plain in PLAIN.items():
         if (found := config.get(name, plain)) != plain and found:
             raise ValueError(f"{path} has {name}={found!r}, which is not plain LoRA")
-    for name, kinds in (("r", (int,)), ("lora_alpha", (int, float))):
+    config = {"lora_dropout": 0.0} | config
+    for name, kinds in (("r", [int]), ("lora_alpha", [int, float]), ("lora_dropout", [int, float])):
         if type(config.get(name)) not in kinds:  # a bool is no number
             raise ValueError(f"{path} needs a number {name}, got {config.get(name)!r}")
     return config
@@ -89,7 +90,7 @@ def _factors(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         place, _, part = name.removesuffix(".weight").rpartition(".lora_")
-        if not name.startswith(PREFIX) or part not in ("A", "B"):
+        if not (name.startswith(PREFIX) and part in ("A", "B") and tensor.is_floating_point()):
             raise ValueError(f"{path} holds {name}, which is no A or B of LoRA")
         found.setdefault(place.removeprefix(PREFIX), {})[part] = tensor
     for place, parts in found.items():
