@@ -128,6 +128,17 @@ def test_a_merged_model_takes_no_other_adapter():
     adapters.activate("pirate")
 
 
+def test_merging_the_base_alone_is_the_base():
+    adapters = several()
+    adapters.deactivate()
+    names = list(adapters.model.state_dict())
+    merge(adapters.model)
+    assert list(adapters.model.state_dict()) == names
+    torch.testing.assert_close(adapters.model(X), base()(X))
+    unmerge(adapters.model)
+    assert torch.equal(adapters.model(X), base()(X))
+
+
 def test_peft_reads_ours(tmp_path):
     adapters = several()
     for name in ("pirate", "poem"):

@@ -114,7 +114,7 @@ class LoRALinear(nn.Module):
         """
         if self.merged is not None:
             raise ValueError("the layer is merged already; unmerge it first")
-        self.merged = self.weight
+        self.merged = self.weight.detach()
 
     def unmerge(self) -> None:
         """Forget W + ΔW; W, A and B are what they were, bit for bit.
