@@ -118,3 +118,23 @@ def test_stored_fits_are_scipys(stored):
     assert fit["exponent_intervals"][0] == pytest.approx(
         (best[1] - error, best[1] + error), rel=0.02
     )
+
+
+def test_stored_sizes_go_from_a_thousand_to_a_million(stored):
+    sizes = sorted({one["parameters"] for one in stored["runs"]})
+    assert len(sizes) == 6
+    assert 900 < sizes[0] < 1100
+    assert 0.9e6 < sizes[-1] < 1.1e6
+
+
+def test_stored_a_floor_makes_the_exponent_many_times_as_large(stored):
+    """And its interval holds neither the exponent without one nor Kaplan's 0.076."""
+    without, floored = (stored["fits"][name] for name in ("without_floor", "with_floor"))
+    assert floored["exponents"][0] > 5 * without["exponents"][0]
+    assert floored["exponent_intervals"][0][0] > max(0.076, without["exponent_intervals"][0][1])
+    assert floored["largest_error"] < without["largest_error"]
+
+
+def test_stored_the_floor_is_not_the_texts_entropy(stored):
+    """The storyteller, trained on more, lies under what more parameters alone would reach."""
+    assert stored["storyteller"] < stored["fits"]["with_floor"]["floor_interval"][0]

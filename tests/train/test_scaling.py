@@ -16,7 +16,7 @@ from tutor_lib.train.confidence import (
 from tutor_lib.train.least_squares import fit_log_sums
 from tutor_lib.train.scaling import ScalingLaw, compute_optimal, features_of, fit_law
 
-CHINCHILLA = ScalingLaw((406.4, 410.7), (0.34, 0.28), 1.69)  # Hoffmann et al., §D.3
+CHINCHILLA = ScalingLaw((406.4, 410.7), (0.34, 0.28), 1.69)  # Hoffmann et al. 2022
 KAPLAN = ScalingLaw((8.8e13**0.076,), (0.076,))
 FLOORED = ScalingLaw((20.0,), (0.5,), 0.8)
 LAWS = ["without floor", "with floor", "two sizes"]
