@@ -98,9 +98,9 @@ def test_answers_are_learned(decoder, examples):
     """Each prompt's answer becomes what the model writes, and it stops where the answer does."""
     end, model = 30, decoder()
     told = [Example(e.prompt, (*e.answer, end)) for e in examples]
-    losses = [*fine_tune(model, told, Fit(100, 4, 0.01), torch.Generator().manual_seed(1))]
+    losses = [*fine_tune(model, told, Fit(60, 4, 0.01), torch.Generator().manual_seed(1))]
     assert losses[0] > 2
-    assert losses[-1] < 0.02
+    assert losses[-1] < 0.05
     made = sample(model, [e.prompt for e in told], 9, end, torch.Generator().manual_seed(2))
     assert made == told
 

@@ -69,7 +69,7 @@ class Plan:
 
 FULL = Plan()
 CUT_DOWN = Plan(
-    demonstrations=200, prompts=20, held_out=4, sft_steps=16, sft_batch=16, compared=8,
+    demonstrations=200, prompts=20, held_out=4, sft_steps=10, sft_batch=16, compared=8,
     judge_steps=1, steps=1, answers=8, every=1,
 )  # fmt: skip
 
@@ -186,10 +186,10 @@ def run(plan: Plan = FULL, seed: int = 0) -> dict:
     pairs = ranked_pairs(model, desk, prompts[: plan.compared], plan, generator)
     judge, judged = reward_model(model, pairs, plan, generator)
     lab = Lab(plan, desk, frozen_copy(model), held_out, prompts, pairs, judge, seed)
-    policies = {name: lab.policy() for name in METHODS}
-    curves = {
-        name: lab.follow(policy, getattr(lab, name)(policy)) for name, policy in policies.items()
-    }
+    policies, curves = {}, {}
+    for name, trained_by in (("dpo", lab.dpo), ("grpo", lab.grpo), ("ppo", lab.ppo)):
+        policies[name] = lab.policy()
+        curves[name] = lab.follow(policies[name], trained_by(policies[name]))
     return {
         "demonstrations": sum(desk.rule(shown)) / len(shown),
         "sft_losses": losses[:: max(1, len(losses) // 40)],
