@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm import tqdm
 
+from tutor_lib.adapt.climb import Step, climb
 from tutor_lib.adapt.fit import descend
 from tutor_lib.adapt.ppo import clipped_loss
-from tutor_lib.adapt.rollout import Rollout, Step, Task, k3, roll_out, token_log_probs
+from tutor_lib.adapt.rollout import Rollout, Task, k3, token_log_probs
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.train.trainer import make_optimizer
 
@@ -79,15 +79,12 @@ def grpo(
     Raises ValueError if a reward or a loss is not finite, or as `roll_out` does.
     """
     optimizer = make_optimizer(policy, plan.learning_rate, weight_decay=0.0)
-    with tqdm(range(plan.steps), unit="step", dynamic_ncols=True) as progress:
-        for _ in progress:
-            drawn = task.draw(plan.n_prompts, generator)
-            prompts = [prompt for prompt in drawn for _ in range(plan.group_size)]
-            made = roll_out(policy, reference, task, prompts, generator)
-            losses = [descend(optimizer, loss) for loss in _losses(policy, made, plan)]
-            step = Step(made.rewards.mean().item(), made.kl, sum(losses) / len(losses))
-            progress.set_postfix(reward=f"{step.reward:.3f}", kl=f"{step.kl:.2f}", refresh=False)
-            yield step
+
+    def update(made: Rollout) -> list[float]:
+        return [descend(optimizer, loss) for loss in _losses(policy, made, plan)]
+
+    sizes = (plan.steps, plan.n_prompts, plan.group_size)
+    return climb(policy, reference, task, update, *sizes, generator)
 
 
 def _losses(policy: Decoder, made: Rollout, plan: GRPO) -> Iterator[Tensor]:

@@ -6,18 +6,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm import tqdm
 
+from tutor_lib.adapt.climb import Step, climb
 from tutor_lib.adapt.fit import descend
 from tutor_lib.adapt.reward import ScalarModel
-from tutor_lib.adapt.rollout import (
-    Rollout,
-    Step,
-    Task,
-    masked_mean,
-    roll_out,
-    token_log_probs,
-)
+from tutor_lib.adapt.rollout import Rollout, Task, masked_mean, token_log_probs
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.train.trainer import make_optimizer
 
@@ -135,17 +128,15 @@ def ppo(
     """
     optimizer = make_optimizer(policy, plan.learning_rate, weight_decay=0.0)
     value_optimizer = make_optimizer(value, plan.learning_rate, weight_decay=0.0)
-    with tqdm(range(plan.steps), unit="step", dynamic_ncols=True) as progress:
-        for _ in progress:
-            prompts = task.draw(plan.batch, generator)
-            made = roll_out(policy, reference, task, prompts, generator)
-            losses = []
-            for gain, miss in _losses(policy, value, made, plan):
-                losses.append(descend(optimizer, gain))
-                descend(value_optimizer, miss)
-            step = Step(made.rewards.mean().item(), made.kl, sum(losses) / len(losses))
-            progress.set_postfix(reward=f"{step.reward:.3f}", kl=f"{step.kl:.2f}", refresh=False)
-            yield step
+
+    def update(made: Rollout) -> list[float]:
+        losses = []
+        for gain, miss in _losses(policy, value, made, plan):
+            losses.append(descend(optimizer, gain))
+            descend(value_optimizer, miss)
+        return losses
+
+    return climb(policy, reference, task, update, plan.steps, plan.batch, 1, generator)
 
 
 def _losses(

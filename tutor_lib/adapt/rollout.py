@@ -66,15 +66,6 @@ class Rollout:
         return k1(self.log_p, self.reference_log_p).sum(1).mean().item()
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of training: mean reward, nats an answer from the reference, and the loss."""
-
-    reward: float
-    kl: float
-    loss: float
-
-
 def frozen_copy(model: Decoder) -> Decoder:
     """The model as it is now, which no training changes."""
     return copy.deepcopy(model).eval().requires_grad_(False)
