@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB ?= attention
+# As many processes as cores, a thread each; what needs the book or a browser stays in one.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -18,10 +20,10 @@ book: $(VENV)/.book  ## build the book into _build/html
 test: $(VENV)/.dev  ## lint and run every test, in a real browser too
 	$(BIN)/python tests/system.py
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they take minutes
-	$(BIN)/python -m pytest -m 'slow and not gpu'
+	$(PYTEST) -m 'slow and not gpu'
 
 bench: $(VENV)/.dev  ## time the library against its peers: a table, and build/bench.json
 	$(BIN)/python -m tests.bench

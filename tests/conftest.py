@@ -23,6 +23,14 @@ if importlib.util.find_spec("beartype"):
     install_import_hook([f"tutor_lib.{package}" for package in SHAPED], "beartype.beartype")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items) -> None:
+    """In parallel, one process has the built book and the browsers; other files stay whole."""
+    for item in items:
+        shared = {"book", "browser", "jupyterlab"} & {*getattr(item, "fixturenames", ())}
+        item.add_marker(pytest.mark.xdist_group("pages" if shared else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""

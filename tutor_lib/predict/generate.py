@@ -88,9 +88,7 @@ def pad_left(
     return torch.tensor(rows), torch.tensor([longest - len(text) for text in texts])
 
 
-def new_caches(
-    model: LanguageModel, prompt: Int[Tensor, "B T"], max_new_tokens: int
-) -> list[Any]:
+def new_caches(model: LanguageModel, prompt: Int[Tensor, "B T"], max_new_tokens: int) -> list[Any]:
     """Caches with room for the prompt and all new tokens but the last.
 
     Raises ValueError if the prompt is empty, `max_new_tokens` < 1, or the context too short.
