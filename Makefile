@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB ?= attention
-# As many processes as cores, a thread each; what needs the book or a browser stays in one.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+# As many processes as cores; what needs the book or a browser stays in one.
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ book: $(VENV)/.book  ## build the book into _build/html
 test: $(VENV)/.dev  ## lint and run every test, in a real browser too
 	$(BIN)/python tests/system.py
 	$(MAKE) --no-print-directory lint
-	$(PYTEST)
+	OMP_NUM_THREADS=1 $(PYTEST)
 
 slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they take minutes
 	$(PYTEST) -m 'slow and not gpu'
