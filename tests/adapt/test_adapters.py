@@ -187,6 +187,8 @@ GOOD = {NAME.format("A"): torch.zeros(3, 13), NAME.format("B"): torch.zeros(11, 
     [
         ({"use_dora": True}, GOOD, "use_dora=True"),
         ({"bias": "all"}, GOOD, "bias='all'"),
+        ({"init_lora_weights": "pissa"}, GOOD, "init_lora_weights='pissa'"),
+        ({"target_parameters": ["gate"]}, GOOD, "target_parameters="),
         ({"alpha_pattern": {"q_proj": 3}}, GOOD, "alpha_pattern="),
         ({"peft_type": "IA3"}, GOOD, "not the config of a LoRA adapter"),
         ({"r": "3"}, GOOD, "needs a number r, got '3'"),

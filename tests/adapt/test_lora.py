@@ -317,3 +317,12 @@ def test_merging_a_layer_twice_is_refused():
     layer.merge()
     with pytest.raises(ValueError, match="merged already"):
         layer.merge()
+
+
+def test_loaded_factors_end_a_merge():
+    """Once a merged layer went on with the old product after other factors were loaded."""
+    one, two = (randomised(inject_lora(decoder(), ["q_proj"], 3, 6.0)) for _ in range(2))
+    merge(two)
+    two.load_state_dict(one.state_dict())
+    x = ids()
+    torch.testing.assert_close(two(x), one(x))

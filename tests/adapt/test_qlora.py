@@ -1,6 +1,7 @@
 """QLoRA: a base in four bits, against one that holds the same numbers in full."""
 
 import copy
+import math
 
 import bitsandbytes as bnb
 import pytest
@@ -119,7 +120,9 @@ def test_no_change_of_dtype_rounds_the_scales():
     layer = NF4Linear(linear())
     weight = layer.weight
     layer.to(torch.bfloat16)
-    assert torch.equal(layer.weight, weight)
+    assert torch.equal(layer.weight, weight.bfloat16())
+    assert torch.equal(layer.to(torch.float32).weight, weight)
+    layer.to(torch.bfloat16)
     assert layer(torch.randn(3, 130).bfloat16()).dtype == torch.bfloat16
 
 
@@ -181,6 +184,30 @@ def with_nan() -> nn.Module:
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_lora_follows_a_base_to_bfloat16(late):
+    """Four bits know no dtype: what they are made into must be that of the rest."""
+    model = nn.Sequential(nn.Linear(130, 67))
+    quantize_model(model, ["0"])
+    if late:
+        inject_lora(model, ["0"], 3, 6.0).to(torch.bfloat16)
+    else:
+        inject_lora(model.to(torch.bfloat16), ["0"], 3, 6.0)
+    x = torch.randn(5, 130, dtype=torch.bfloat16)
+    expected = model(x)
+    merge(model)
+    torch.testing.assert_close(model(x), expected, atol=0.05, rtol=0.05)
+
+
+def test_a_refused_model_is_as_trainable_as_before():
+    model = nn.Sequential(nn.Linear(130, 67), nn.Linear(67, 5))
+    with torch.no_grad():
+        model[1].weight[2, 3] = math.nan
+    with pytest.raises(ValueError, match=r"nan at \[2, 3\]"):
+        quantize_model(model, ["0", "1"])
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_a_refused_model_is_left_as_it_was():

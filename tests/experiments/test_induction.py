@@ -51,7 +51,7 @@ def test_the_phase_change_is_where_the_curve_climbs():
     assert phase_change([0, 1, 2], [0.0, 0.0, 1.0]) == {"from": 1, "to": 2, "share": 0.5}
 
 
-def test_the_loss_without_a_head_is_that_with_its_output_weights_at_zero():
+def test_the_loss_without_a_head_is_that_with_its_mean_in_a_bias():
     plan = replace(CUT_DOWN, shortest=3, longest=5, context_length=17)
     config = DecoderConfig(len(LISTABLE), 17, 2, 12, 2, 2, 1, family=ATTENTION_ONLY)
     model, texts = Decoder(config), lists(plan, 6, torch.Generator())
@@ -64,10 +64,20 @@ def test_the_loss_without_a_head_is_that_with_its_output_weights_at_zero():
         losses = [F.cross_entropy(model(text[None])[0, 5:-1], text[6:]) for text in texts]
         return sum(losses).item() / 6
 
+    z: list[torch.Tensor] = []  # each layer's heads side by side, in the intact model
+    for block in model.blocks:
+        block.attention.o_proj.register_forward_pre_hook(lambda _, given: z.append(given[0]))
+    model(texts)
+    means = [z[layer].mean(dim=(0, 1)) for layer in range(2)]
+
     def loss_without(heads: list[tuple[int, int]]) -> float:
         cut = copy.deepcopy(model)
         for layer, head in heads:
-            cut.blocks[layer].attention.o_proj.weight.data[:, head * 6 : head * 6 + 6] = 0
+            project, own = cut.blocks[layer].attention.o_proj, slice(head * 6, head * 6 + 6)
+            constant = project.weight.data[:, own] @ means[layer][own]
+            before = 0 if project.bias is None else project.bias.data
+            project.bias = torch.nn.Parameter(before + constant)
+            project.weight.data[:, own] = 0
         return loss(cut)
 
     assert found["intact"] == pytest.approx(loss(model))

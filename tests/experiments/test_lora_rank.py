@@ -73,7 +73,9 @@ def test_the_full_run_shows_what_the_book_says():
     by_rank = results["by_rank"]
     assert [row["rank"] for row in by_rank] == [1, 2, 4, 8, 16]
     losses = [row["new"] for row in by_rank]
-    assert losses == sorted(losses, reverse=True)  # more rank, more learned
+    assert losses[0] > losses[1] + 0.1  # more rank, more learned; from 4 on it is nearly flat
+    assert losses[1] > losses[2] + 0.05
+    assert losses[2] - min(losses) < 0.1
     # What is missing at rank 16 is the embedding, which LoRA does not touch.
     assert losses[-1] - results["blocks"]["new"] < 0.05
     assert results["blocks"]["new"] - results["whole"]["new"] > 0.3

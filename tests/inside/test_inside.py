@@ -15,6 +15,8 @@ from tutor_lib.inside.induction import (
     token_losses,
 )
 from tutor_lib.inside.lens import logit_parts
+from tutor_lib.inside.patch import recovered_grid
+from tutor_lib.inside.referent import ReferentPrompt, named_share, referent_scores
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
 from tutor_lib.model.families import GEMMA2, GPT2
@@ -114,3 +116,19 @@ def test_what_cannot_be_scored_is_named(call, message):
     ids: Tensor = torch.randint(53, (2, 7))
     with pytest.raises(ValueError, match=message):
         call(Decoder(CONFIG), ids)
+
+
+def test_prompts_that_cannot_be_judged_are_named():
+    model = randomised(DecoderConfig(53, 19, 2, 12, 2, 1, 7))
+    for judge in (named_share, referent_scores):
+        with pytest.raises(ValueError, match="there are no prompts"):
+            judge(model, [])
+    with pytest.raises(ValueError, match=r"other=7 is not in \[3, 5\]"):
+        ReferentPrompt(torch.tensor([3, 5]), 5, 7)
+
+
+def test_a_grid_needs_one_vector_a_position():
+    """With as many heads as tokens, heads once passed for positions."""
+    model = randomised(DecoderConfig(53, 19, 2, 12, 3, 3, 7))
+    with pytest.raises(ValueError, match=r"no one vector a position: its shape is \(1, 3, 3, 4\)"):
+        recovered_grid(model, *torch.tensor([[1, 2, 3], [1, 5, 3]]), (7, 9), "attention.z")

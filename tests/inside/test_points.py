@@ -355,3 +355,11 @@ def test_it_works_where_the_model_is(place):
     assert {v.dtype for v in values.values()} == {place.dtype}
     with patch(model, {"embedding": values["embedding"]}):
         assert torch.equal(model(ids.flip(0)), plain)
+
+
+def test_two_edits_of_one_value_are_refused(ids):
+    model = randomised(DecoderConfig(53, 19, 2, 12, 2, 1, 7))
+    edits = {"*.ffn.output": torch.zeros_like, "blocks.0.ffn.output": torch.ones_like}
+    with pytest.raises(ValueError, match=r"not the only name here for blocks\.0\.ffn\.output"):
+        with edited(model, edits):
+            model(ids)

@@ -10,7 +10,7 @@ from transformers import Mamba2Config as PeerConfig
 from transformers.models.mamba2.modeling_mamba2 import Mamba2ForCausalLM, Mamba2Mixer
 
 from tutor_lib.rivals.language_model import LanguageModel, Recurrent, state_bytes
-from tutor_lib.rivals.mamba2 import Mamba2, Mamba2Config
+from tutor_lib.rivals.mamba2 import GatedRMSNorm, Mamba2, Mamba2Config
 from tutor_lib.rivals.ssd import segment_sums, ssd_chunked, ssd_quadratic, ssd_recurrent
 
 SIZES = Mamba2Config(
@@ -274,3 +274,11 @@ def test_layers_begin_as_the_papers_code_lets_them():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_gated_norm_squares_in_float32():
+    """float16 ends at 65,504: the square of 300 would be infinite, and the norm's output 0."""
+    norm = GatedRMSNorm(13, 1, 1e-5)
+    x, gate = torch.full((3, 13), 300.0), torch.full((3, 13), 5.0)
+    found = norm.half()(x.half(), gate.half())
+    torch.testing.assert_close(found, torch.ones(3, 13).half(), atol=1e-3, rtol=0)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -106,6 +107,35 @@ def test_a_run_killed_at_any_step_goes_on_bit_for_bit(tmp_path, device, precisio
         resumed = trainer(plan, device, seed=17)  # it starts elsewhere: all comes from the file
         assert train_on(resumed, batches(device), path, every=3) == losses
         assert_equal(resumed, expected, losses)
+
+
+def test_a_list_of_batches_goes_on_where_it_was(tmp_path):
+    """A list can be begun again, and a resumed run once trained on its first batches twice."""
+    some = [*itertools.islice(batches(), STEPS)]
+    whole = trainer()
+    train_on(whole, some)
+    theirs, path = everything(whole), tmp_path / "run.safetensors"
+    killed_at(5, PLAN, path, every=2)
+    resumed = trainer(seed=8)
+    train_on(resumed, some, path, every=2)
+    assert_equal(resumed, theirs, whole.losses)
+
+
+def test_a_loss_that_is_not_finite_is_named_and_changes_nothing():
+    run = trainer()
+    run.step(next(batches()))
+    with torch.no_grad():
+        run.model.out.bias[3] = math.nan
+    before = {name: p.clone() for name, p in run.model.named_parameters()}
+    with pytest.raises(ValueError, match="the loss of step 1 is nan"):
+        run.step(next(batches()))
+    for name, p in run.model.named_parameters():
+        assert torch.equal(p, before[name]) or name == "out.bias"
+
+
+def test_a_model_that_is_frozen_is_refused():
+    with pytest.raises(ValueError, match="all are frozen"):
+        Trainer(Noisy().requires_grad_(False), cross_entropy, PLAN)
 
 
 def test_a_run_killed_again_and_again_ends_the_same(tmp_path):

@@ -17,7 +17,12 @@ PREFIX = "base_model.model."  # what peft puts before the model's own names
 # What peft can do and we do not: each of these changes the numbers that come out.
 PLAIN = {"bias": "none", "use_dora": False, "fan_in_fan_out": False, "lora_bias": False,
          "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None,
-         "layer_replication": None, "use_qalora": False, "use_bdlora": False}  # fmt: skip
+         "layer_replication": None, "use_qalora": False, "use_bdlora": False,
+         "target_parameters": None, "alora_invocation_tokens": None, "arrow_config": None,
+         "kasa_config": None, "monteclora_config": None, "velora_config": None}  # fmt: skip
+# How A and B may have begun. PiSSA, OLoRA and others begin by taking something from W, which the
+# base of whoever loads the file still has.
+STARTS = (True, False, "gaussian", "orthogonal")
 
 
 def save_adapter(adapter: Adapter, folder: str | Path) -> None:
@@ -74,6 +79,8 @@ def _config(path: Path) -> dict[str, Any]:
     for name, plain in PLAIN.items():
         if (found := config.get(name, plain)) != plain and found:
             raise ValueError(f"{path} has {name}={found!r}, which is not plain LoRA")
+    if (start := config.get("init_lora_weights", True)) not in STARTS:
+        raise ValueError(f"{path} has init_lora_weights={start!r}, which may have changed the base")
     config = {"lora_dropout": 0.0} | config
     for name, kinds in (("r", [int]), ("lora_alpha", [int, float]), ("lora_dropout", [int, float])):
         if type(config.get(name)) not in kinds:  # a bool is no number

@@ -34,6 +34,8 @@ def new_adapter(
 def put_adapter(model: nn.Module, adapter: Adapter) -> None:
     """Let these updates be at work in `model`, and no others. An empty one gives the base.
 
+    Layers that get their first update are frozen; `Adapters` freezes all of the model.
+
     Raises ValueError if a layer is merged, or an update has no linear layer or does not fit
     it; the model is then left as it was.
     """

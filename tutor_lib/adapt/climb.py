@@ -32,10 +32,12 @@ def climb(
     """Let `policy` answer and `update` it, step by step; yield each step as it is made.
 
     A step draws `n_prompts` prompts, each answered `group_size` times in a row. `update`
-    returns the loss of each of its updates.
+    returns the loss of each of its updates. Dropout is off all along: a token's probability must
+    be the one with which it was drawn.
 
     Raises ValueError as `roll_out` and `update` do.
     """
+    policy.eval()
     with tqdm(range(steps), unit="step", dynamic_ncols=True) as progress:
         for _ in progress:
             drawn = task.draw(n_prompts, generator)

@@ -44,7 +44,8 @@ def fit(
     """Step down `loss_of` batches of `data`; yield each step's loss, as each is made.
 
     AdamW without decay; the learning rate warms up and then falls along half a cosine. Every
-    example is seen once before one is seen again. Shows a progress bar.
+    example is seen once before one is seen again. Shows a progress bar. The model trains in the
+    mode it is in: `model.train()` turns dropout on.
 
     Raises ValueError if there are no data, or a loss is not finite.
     """

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -86,6 +87,11 @@ class LoRALinear(nn.Module):
         self.base = base.requires_grad_(False)
         self.update: LowRank | None = update.to(base.weight.device, base.weight.dtype)
         self.register_buffer("merged", None, persistent=False)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        """Load W, A and B; what was merged of the old ones is forgotten."""
+        self.merged = None
+        super()._load_from_state_dict(*arguments)
 
     @property
     def weight(self) -> Float[Tensor, "C_out C_in"]:

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tutor_lib.adapt.linears import linear_layers, replace_module
-from tutor_lib.adapt.quantize import DoubleQuantized, NF4Tensor, dequantize_nf4, quantize_nf4
+from tutor_lib.adapt.quantize import (
+    DoubleQuantized,
+    NF4Tensor,
+    check_finite,
+    dequantize_nf4,
+    quantize_nf4,
+)
 
 
 class NF4Linear(nn.Module):
@@ -21,6 +27,7 @@ class NF4Linear(nn.Module):
     Raises ValueError as `quantize_nf4` does.
     """
 
+    kind: Tensor
     packed: Tensor
     codes: Tensor | None
     scales: Tensor
@@ -28,7 +35,8 @@ class NF4Linear(nn.Module):
     def __init__(self, linear: nn.Linear, double: bool = True) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.dtype = linear.weight.dtype
+        # Of no size; like any other it follows `.to(dtype)`, and tells in what W is to be given.
+        self.register_buffer("kind", linear.weight.new_empty(0), persistent=False)
         self._keep(quantize_nf4(linear.weight, double))
         self.bias = linear.bias
         self.requires_grad_(False)
@@ -52,7 +60,7 @@ class NF4Linear(nn.Module):
             None if self.codes is None else DoubleQuantized(self.codes, scales[:-1], scales[-1])
         )
         shape = torch.Size([self.out_features, self.in_features])
-        return NF4Tensor(self.packed, double or scales, shape, self.dtype)
+        return NF4Tensor(self.packed, double or scales, shape, self.kind.dtype)
 
     @property
     def weight(self) -> Float[Tensor, "C_out C_in"]:
@@ -90,9 +98,10 @@ def quantize_model(model: nn.Module, targets: Sequence[str], double: bool = True
     for path, linear in linear_layers(model, targets).items():
         if not isinstance(linear, nn.Linear):
             raise ValueError(f"{path} is no nn.Linear but {type(linear).__name__}")
-        layers[path] = NF4Linear(linear, double)
-    for path, layer in layers.items():
-        replace_module(model, path, layer)
+        check_finite(linear.weight)
+        layers[path] = linear
+    for path, linear in layers.items():
+        replace_module(model, path, NF4Linear(linear, double))
     return model
 
 

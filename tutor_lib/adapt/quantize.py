@@ -108,11 +108,17 @@ def quantize_nf4(x: Float[Tensor, "*shape"], double: bool = False) -> NF4Tensor:
         raise ValueError(f"nothing to quantise: a tensor of shape {tuple(x.shape)}")
     scales = _absmax(blocks := _blocks(x.detach().float(), BLOCK))
     if not scales.isfinite().all():
-        where = (~x.float().isfinite()).nonzero()[0].tolist()
-        raise ValueError(f"{x[tuple(where)].item()} at {where} cannot be quantised")
+        check_finite(x)
     codes = _codes(blocks, scales, nf4_levels())[: x.numel() + x.numel() % 2].view(-1, 2)
     packed = codes[:, 0] << 4 | codes[:, 1]
     return NF4Tensor(packed, quantize_scales(scales) if double else scales, x.shape, x.dtype)
+
+
+def check_finite(x: Float[Tensor, "*shape"]) -> None:
+    """Raise ValueError if x holds NaN or ∞."""
+    if len(bad := (~x.isfinite()).nonzero()):
+        where = bad[0].tolist()
+        raise ValueError(f"{x[tuple(where)].item()} at {where} cannot be quantised")
 
 
 def dequantize_nf4(q: NF4Tensor) -> Float[Tensor, "*shape"]:

@@ -1,10 +1,13 @@
 """Can comparisons and rewards teach what careless demonstrations could not?
 
 The storyteller learns to tell stories to order from demonstrations that heed each of six wishes
-with probability `care` only, and so becomes as careless as they are. Then DPO, GRPO, and PPO
-with a learned reward model go on from there, each with as many answers a step. GRPO is paid by
+with probability `care` only, and so becomes at least as careless as they are. Then DPO, GRPO, and
+PPO with a learned reward model go on from there, each with as many answers a step. GRPO is paid by
 the rule itself. PPO is paid by a model of it, and finds out where the model is wrong: its score
 goes on rising when the reward has long begun to fall, as in Gao et al. 2022 (arXiv:2210.10760).
+
+Curves are to be read one by one. PPO updates twice on each batch of answers, and only DPO's
+learning rate falls: they tell what each kind of reward does, not which method is best.
 """
 
 import copy

@@ -16,7 +16,8 @@ wider models is left out. There those two skills come suddenly, to one seed earl
 another, and single runs jump by a tenth of a nat, which no power law tells. The storyteller, with
 ten times the tokens, has both, so that its loss lies under the floor. L(N, D) fits less well than
 L(N): at so few steps, a wider model also learns faster, which its sum of two terms cannot say.
-The intervals take runs as independent; those that share a way are not quite.
+Narrow models scatter too, and β is hardly determined: its interval begins at 0. The intervals
+take runs as independent; those that share a way are not quite.
 """
 
 import copy
@@ -115,7 +116,7 @@ def train_all(
 
 
 def config(width: int, plan: Plan) -> DecoderConfig:
-    """A storyteller of this width: heads of 32 at most, and F = 1.25 C, so N = 15.5 L C²."""
+    """A storyteller of this width: heads of 32 at most, and F = 1.25 C, so N = 7.75 L C²."""
     heads = max(1, width // 32)
     return DecoderConfig(
         640, plan.context_length, plan.n_layers, width, heads, heads, width * 5 // 4,

@@ -46,7 +46,7 @@ def recovered_grid(
     with a vector for each position.
 
     Raises ValueError if the two texts differ in length or do not differ in d, or there is no
-    such value.
+    such value or it has more than one vector a position, one a head for example.
     """
     if clean.shape != corrupted.shape:
         raise ValueError(f"the texts have {len(clean)} and {len(corrupted)} tokens")
@@ -58,6 +58,9 @@ def recovered_grid(
     )
     if torch.equal(right, wrong):
         raise ValueError(f"both texts have the difference of logits {right.item()}")
+    for name in names:
+        if (shape := tuple(kept[name].shape))[:-1] != (1, len(clean)):
+            raise ValueError(f"{name} has no one vector a position: its shape is {shape}")
     every = corrupted.expand(len(corrupted), -1)  # one row for each position to patch
     rows = []
     for name in names:

@@ -99,13 +99,10 @@ def edited(model: Decoder, edits: Mapping[str, Edit]) -> Iterator[None]:
     An edit that hands back what it got only reads. `*` in a name stands for anything. Contexts
     may be nested: the outer one edits first. Gradients flow through values and edits alike.
 
-    Raises ValueError if there is no such name, or an edit changes the value's shape.
+    Raises ValueError if there is no such name, two fit one value, or an edit changes the
+    value's shape.
     """
-    edits = {
-        name: _same_shape(name, edit)
-        for pattern, edit in edits.items()
-        for name in find(model, [pattern])
-    }
+    edits = _by_name(model, edits)
     with ExitStack() as stack:
         for i, block in enumerate(model.blocks):
             assert isinstance(block, Block)
@@ -116,6 +113,17 @@ def edited(model: Decoder, edits: Mapping[str, Edit]) -> Iterator[None]:
             if hooked := _hooked(name):
                 stack.callback(_hook(model.get_submodule(hooked[0]), hooked[1], edit).remove)
         yield
+
+
+def _by_name(model: Decoder, edits: Mapping[str, Edit]) -> dict[str, Edit]:
+    """The edit of each value."""
+    found: dict[str, Edit] = {}
+    for pattern, edit in edits.items():
+        for name in find(model, [pattern]):
+            if name in found:
+                raise ValueError(f"{pattern!r} is not the only name here for {name}")
+            found[name] = _same_shape(name, edit)
+    return found
 
 
 def _same_shape(name: str, edit: Edit) -> Edit:

@@ -149,6 +149,8 @@ class GatedRMSNorm(nn.Module):
         self, x: Float[Tensor, "*lead inner"], gate: Float[Tensor, "*lead inner"]
     ) -> Float[Tensor, "*lead inner"]:
         """Gate, then normalise each group of each token by itself."""
-        gated = (x * functional.silu(gate)).unflatten(-1, (self.n_groups, -1))
-        scale = torch.rsqrt(gated.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * (gated * scale).flatten(-2)
+        # In float16 squares would overflow from 256 on.
+        gated = widened(x) * functional.silu(widened(gate))
+        groups = gated.unflatten(-1, (self.n_groups, -1))
+        scale = torch.rsqrt(groups.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * (groups * scale).flatten(-2).to(x.dtype)

@@ -35,7 +35,8 @@ def delta_intervals(
 
     θ ± t · √diag(s² (JᵀJ)⁻¹), with J the gradient of log L̂ in θ, s² the sum of the squared
     errors over the n - P degrees of freedom, and t Student's quantile with so many: the delta
-    method. It serves few runs, and leans on the form of the law being right.
+    method. It serves few runs, and leans on the form of the law being right. A floor that was
+    fitted and found to be 0 is taken for known: its interval is (0, 0).
 
     Raises ValueError if the runs do not fit the law or do not determine it, or unless
     0 < level < 1.

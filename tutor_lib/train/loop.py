@@ -1,7 +1,7 @@
 """The training loop: batches of next-token prediction, and how well the rest is predicted."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def train(
 
 def train_on(
     trainer: Trainer,
-    batches: Iterator[Batch],
+    batches: Iterable[Batch],
     checkpoint: Path | None = None,
     every: int = 100,
 ) -> list[float]:
@@ -81,6 +81,7 @@ def train_on(
     """
     if every < 1:
         raise ValueError(f"every must be positive, got {every}")
+    batches = iter(batches)  # a list would begin again after what is left out
     if checkpoint is not None:
         _begin(trainer, batches, checkpoint)
     done, steps = len(trainer.losses), trainer.plan.steps

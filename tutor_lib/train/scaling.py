@@ -62,7 +62,10 @@ def fit_law(
     features, starts = features_of(sizes, floor), _starts(sizes, losses, floor)
     ones = torch.ones(len(starts), len(losses), dtype=torch.float64)
     found, objectives = fit_log_sums(features, losses.double().log(), starts, ones, delta)
-    return law_of(found[objectives.argmin()], len(sizes))
+    law = law_of(found[objectives.argmin()], len(sizes))
+    if not all(map(math.isfinite, (*law.scales, *law.exponents, law.floor))):
+        raise ValueError(f"{len(losses)} runs of these sizes do not determine {law}")
+    return law
 
 
 def compute_optimal(law: ScalingLaw, flops: float) -> tuple[float, float]:
@@ -85,6 +88,8 @@ def compute_optimal(law: ScalingLaw, flops: float) -> tuple[float, float]:
 
 def check_runs(sizes: Sizes, losses: Float[Tensor, "n"], floor: bool) -> None:
     """Raise ValueError if no law can be fitted to these runs."""
+    if not sizes:
+        raise ValueError("a law needs at least one size")
     for name, numbers in [("losses", losses), *((f"sizes[{i}]", x) for i, x in enumerate(sizes))]:
         if len(numbers) != len(losses):
             raise ValueError(f"{len(losses)} losses, but {len(numbers)} {name}")
@@ -128,10 +133,10 @@ def _starts(sizes: Sizes, losses: Float[Tensor, "n"], floor: bool) -> Float[Tens
 def law_of(theta: Float[Tensor, "P"], n_sizes: int) -> ScalingLaw:
     """The law of the parameters θ."""
     numbers = theta.tolist()
-    scales, exponents = numbers[: 2 * n_sizes : 2], numbers[1 : 2 * n_sizes : 2]
+    scales, exponents = theta.exp()[: 2 * n_sizes : 2].tolist(), numbers[1 : 2 * n_sizes : 2]
     has_floor = len(numbers) > 2 * n_sizes and numbers[-1] > -50  # less than e^-50 nats is none
     floor = math.exp(numbers[-1]) if has_floor else 0.0
-    return ScalingLaw(tuple(map(math.exp, scales)), tuple(exponents), floor)
+    return ScalingLaw(tuple(scales), tuple(exponents), floor)
 
 
 def theta_of(law: ScalingLaw) -> Float[Tensor, "P"]:

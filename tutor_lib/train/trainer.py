@@ -1,5 +1,6 @@
 """One step of training after the other: accumulate, unscale, clip, update."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,12 +79,15 @@ class Trainer:
         In float16 an infinite or NaN gradient skips the update and halves the loss's scale;
         2,000 steps without one double it.
 
-        Raises ValueError if the plan is at its end, or the batch holds no target.
+        Raises ValueError if the plan is at its end, the batch holds no target, or the loss is
+        not finite without float16; the weights are then as they were.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate_at(len(self.losses))
         self.optimizer.zero_grad()
         loss = self._add_gradients(batch)
+        if not (math.isfinite(loss) or self.scaler.is_enabled()):
+            raise ValueError(f"the loss of step {len(self.losses)} is {loss}")
         self.scaler.unscale_(self.optimizer)  # before the clip, which would see the scale
         nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         self.scaler.step(self.optimizer)
@@ -115,6 +119,7 @@ class Trainer:
 
 def micro_batches(batch: Batch, parts: int) -> list[Batch]:
     """The rows of `batch` in `parts` parts of much the same size, fewer if there are fewer rows."""
+    parts = min(parts, len(batch[0]))
     return [*zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True)]
 
 
@@ -133,8 +138,12 @@ def make_optimizer(
     """AdamW with decay on matrices only: Loshchilov and Hutter 2019 (arXiv:1711.05101).
 
     Norm gains are left alone: pulling a gain to 0 would silence its layer.
+
+    Raises ValueError if nothing in the model is to be trained.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("no parameter of the model is to be trained: all are frozen")
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
