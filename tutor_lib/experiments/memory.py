@@ -12,7 +12,7 @@ A transformer keeps every token, and yet falls behind beyond the gaps it was tra
 distances that no weight has ever seen are one likely reason (Press et al. 2021,
 arXiv:2108.12409), ever more blanks to share the weights with another. With more symbols than in
 training the fixed states fail first. Room alone does not explain it: Mamba-2's state is
-many times the LSTM's, and holds no more.
+many times the LSTM's, and holds hardly more.
 
 And two encoder-decoders of equal size learn to write a text backwards: one through a single
 vector, one with attention to the whole source.
