@@ -115,8 +115,8 @@ def quantize_nf4(x: Float[Tensor, "*shape"], double: bool = False) -> NF4Tensor:
 
 
 def check_finite(x: Float[Tensor, "*shape"]) -> None:
-    """Raise ValueError if x holds NaN or ∞."""
-    if len(bad := (~x.isfinite()).nonzero()):
+    """Raise ValueError if x holds NaN, ∞, or what is infinite in float32."""
+    if len(bad := (~x.float().isfinite()).nonzero()):
         where = bad[0].tolist()
         raise ValueError(f"{x[tuple(where)].item()} at {where} cannot be quantised")
 
