@@ -41,12 +41,23 @@ class ScoredAttention:
 
         Raises ValueError if q and k differ in head size.
         """
+        weights = self.scores(q, k, mask).softmax(dim=-1)
+        return weights @ v, weights
+
+    def scores(
+        self,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H S D"],
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "B H T S"]:
+        """What the softmax is taken of: scaled, capped and masked.
+
+        Raises ValueError if q and k differ in head size.
+        """
         if q.size(-1) != k.size(-1):
             raise ValueError(f"q and k need equal head size, got {q.size(-1)} and {k.size(-1)}")
         scale = q.size(-1) ** -0.5 if self.scale is None else self.scale
-        scores = softcap(scale * (q @ k.transpose(-2, -1)), self.softcap)  # (B, H, T, S)
-        weights = add_mask(scores, mask).softmax(dim=-1)
-        return weights @ v, weights
+        return add_mask(softcap(scale * (q @ k.transpose(-2, -1)), self.softcap), mask)
 
     def fused(
         self,

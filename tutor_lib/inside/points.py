@@ -41,7 +41,7 @@ from torch.utils.hooks import RemovableHandle
 from tutor_lib.attention.cache import KVCache
 from tutor_lib.attention.core import causal_mask
 from tutor_lib.attention.multihead import repeat_kv
-from tutor_lib.attention.scored import Mask, ScoredAttention, add_mask, softcap
+from tutor_lib.attention.scored import Mask, ScoredAttention
 from tutor_lib.model.block import Block
 from tutor_lib.model.decoder import Decoder
 
@@ -212,9 +212,7 @@ class OpenBlock:
         group = q.size(1) // k.size(1)
         k, v = repeat_kv(k, group), repeat_kv(v, group)
         mask = causal_mask(q.size(2), k.size(2), q.device) if mask is None else mask
-        scale = q.size(-1) ** -0.5 if attend.scale is None else attend.scale
-        scores = softcap(scale * (q @ k.transpose(-2, -1)), attend.softcap)
-        scores = self._at("attention.scores", add_mask(scores, mask))
+        scores = self._at("attention.scores", attend.scores(q, k, mask))
         return self._at("attention.weights", scores.softmax(dim=-1)) @ v
 
     def _project(self, z: Tensor) -> Tensor:

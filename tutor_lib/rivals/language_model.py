@@ -7,6 +7,7 @@ A layer maps (B, T, C) to (B, T, C). It may be attention, an FFN, a recurrence, 
     LanguageModel(V, C, [TimeMixing(C), ChannelMixing(C, F)], LayerNorm)
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from tutor_lib.ffn.norm import RMSNorm
 from tutor_lib.model.layers import check_ids
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module, ABC):
     """A layer that keeps what it has read in a state, and goes on from there.
 
     A subclass gives `new_state` and `step`; where many tokens can be read faster than one by
@@ -26,13 +27,13 @@ class Recurrent(nn.Module):
     to.
     """
 
+    @abstractmethod
     def new_state(self, batch: int) -> Any:
         """What the layer knows before the first token."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, x: Float[Tensor, "B C"], state: Any) -> tuple[Float[Tensor, "B C"], Any]:
         """Read one token of each row; return the output and the state after it."""
-        raise NotImplementedError
 
     def resume(self, x: Float[Tensor, "B T C"], state: Any) -> tuple[Float[Tensor, "B T C"], Any]:
         """Read T tokens, from the state that the ones before have left."""

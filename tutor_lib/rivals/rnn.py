@@ -1,5 +1,7 @@
 """Recurrent networks: all that is known of the past is one state, rewritten at every token."""
 
+from abc import abstractmethod
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -51,9 +53,9 @@ class RecurrentNetwork(Recurrent):
         state = self.update(self.input_proj(x), state)
         return state[0], state
 
+    @abstractmethod
     def update(self, z: Float[Tensor, "B G"], state: State) -> State:
         """The state after a token of which z = W x + b is known."""
-        raise NotImplementedError
 
     def new_state(self, batch: int) -> State:
         """What is known before the first token: zeros."""

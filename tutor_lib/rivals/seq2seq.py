@@ -1,5 +1,6 @@
 """One recurrent network reads, another writes: through one vector, or with attention to all."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ class Conditioned:
         return [self.source.state]
 
 
-class Alignment(nn.Module):
+class Alignment(nn.Module, ABC):
     """How well the decoder's state s matches each annotation h_j, and their mean by that.
 
     α = softmax(scores), c = Σ_j α_j h_j: Bahdanau et al. 2014, eq. 5 and 6 (arXiv:1409.0473).
@@ -129,11 +130,11 @@ class Alignment(nn.Module):
         """What can be computed once for the whole target."""
         return annotations
 
+    @abstractmethod
     def scores(
         self, state: Float[Tensor, "B C"], keys: Float[Tensor, "B S C"]
     ) -> Float[Tensor, "B S"]:
         """How well the state matches each key."""
-        raise NotImplementedError
 
     def forward(
         self, state: Float[Tensor, "B C"], source: Source
