@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test slow bench experiments lab labs grade lint storyteller clean
+.PHONY: help book test slow bench experiments lab labs student grade lint storyteller clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ lab: $(VENV)/.lab  ## open the first lab in JupyterLab; the chapters are there t
 
 labs: $(VENV)/.grade  ## generate labs/ from solutions/, and enter them in the gradebook
 	$(BIN)/python -m tutor_lib.grading.build
+
+student: $(VENV)/.grade  ## pack what students need into build/transformers-course.zip
+	$(BIN)/python -m tutor_lib.grading.student
 
 grade: labs  ## grade submitted/*/$(LAB), write feedback and grades.csv
 	$(BIN)/nbgrader autograde $(LAB)
