@@ -1,8 +1,10 @@
 """Compare results: are they equal, and if not, where do they part?"""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,20 +15,24 @@ RTOL, ATOL = 1e-4, 1e-5
 
 def agree(expected: Any, got: Any) -> bool:
     """Is `got` the right answer? A floating-point result may be more precise than expected."""
-    if isinstance(expected, Tensor) and isinstance(got, Tensor):
-        return got.dtype.itemsize >= expected.dtype.itemsize and matches(expected, got)
     if isinstance(expected, tuple):
         return _is_sequence_of(got, len(expected)) and all(map(agree, expected, got))
+    if _is_array(expected) and _is_array(got):
+        return got.dtype.itemsize >= expected.dtype.itemsize and matches(expected, got)
     return matches(expected, got)
 
 
 def alike(expected: Any, got: Any) -> bool:
     """Are both of the same type, shape and kind, so that only the values can differ?"""
-    if isinstance(expected, Tensor) and isinstance(got, Tensor):
-        return _is_plain(got) and kind(expected) == kind(got) and expected.shape == got.shape
     if isinstance(expected, tuple):
         return _is_sequence_of(got, len(expected)) and all(map(alike, expected, got))
-    return type(expected) is type(got) and not isinstance(expected, Tensor)
+    if _is_array(expected):
+        if not _is_like(expected, got):
+            return False
+        return kind(expected) == kind(got) and tuple(expected.shape) == tuple(got.shape)
+    if _is_number(expected):
+        return _is_number(got)
+    return type(expected) is type(got)
 
 
 def matches(wrong: Any, got: Any) -> bool:
@@ -35,17 +41,27 @@ def matches(wrong: Any, got: Any) -> bool:
         return False
     if isinstance(wrong, tuple):
         return all(map(matches, wrong, got))
-    return bool(close(wrong, got).all()) if isinstance(wrong, Tensor) else bool(wrong == got)
+    if _is_array(wrong):
+        return bool(close(wrong, got).all())
+    return _same_number(wrong, got) if _is_number(wrong) else bool(wrong == got)
 
 
-def close(expected: Tensor, got: Tensor) -> Tensor:
-    """Where two tensors of the same shape are equal within the tolerance."""
-    a, b = (t.detach().to("cpu", torch.float64) for t in (expected, got))
+def close(expected: Any, got: Any) -> Tensor:
+    """Where two tensors or arrays of the same shape are equal within the tolerance."""
+    a, b = (_tensor(t).detach().to("cpu", torch.float64) for t in (expected, got))
     return torch.isclose(a, b, rtol=RTOL, atol=ATOL, equal_nan=True)
 
 
-def kind(x: Tensor) -> str:
+def _same_number(expected: Any, got: Any) -> bool:
+    """Counts must be equal to the last digit, other numbers within the tolerance."""
+    if isinstance(expected, int):
+        return bool(expected == got)
+    return math.isclose(expected, got, rel_tol=RTOL, abs_tol=ATOL)
+
+
+def kind(x: Any) -> str:
     """Whether a tensor holds truth values, integers, or floating-point or complex numbers."""
+    x = _tensor(x)
     if x.dtype == torch.bool:
         return "bool"
     if x.dtype.is_complex:
@@ -59,7 +75,7 @@ def difference(expected: Any, got: Any, parts: Sequence[str] = ()) -> str:
         return "your function returned None. Is there a `return` line, and is it reached?"
     if isinstance(expected, tuple):
         return _tuple_difference(expected, got, parts)
-    return _tensor_difference(expected, got, "the result")
+    return _difference(expected, got, parts[0] if parts else "the result")
 
 
 def _tuple_difference(expected: tuple[Any, ...], got: Any, parts: Sequence[str]) -> str:
@@ -70,18 +86,26 @@ def _tuple_difference(expected: tuple[Any, ...], got: Any, parts: Sequence[str])
         return f"your function returned {len(got)} things, but should return {wanted}."
     for part, right, theirs in zip(parts, expected, got, strict=True):
         if not agree(right, theirs):
-            return _tensor_difference(right, theirs, part)
+            return _difference(right, theirs, part)
     return "no difference found."
 
 
-def _tensor_difference(expected: Tensor, got: Any, name: str) -> str:
-    if not _is_plain(got):
-        return f"{name} is of type {_type(got)}, but should be a torch.Tensor."
-    if got.shape != expected.shape:
+def _difference(expected: Any, got: Any, name: str) -> str:
+    if _is_array(expected):
+        return _array_difference(expected, got, name)
+    if not alike(expected, got):
+        return f"{name} is of type {_type(got)}, but should be {_article(expected)}."
+    return f"{name} is {_number(got)}, expected {_number(expected)}."
+
+
+def _array_difference(expected: Any, got: Any, name: str) -> str:
+    if not _is_like(expected, got):
+        return f"{name} is of type {_type(got)}, but should be {_article(expected)}."
+    if tuple(got.shape) != tuple(expected.shape):
         return f"{name} has shape {tuple(got.shape)}, but should have {tuple(expected.shape)}."
     if kind(got) != kind(expected) or got.dtype.itemsize < expected.dtype.itemsize:
         return f"{name} is of dtype {_dtype(got)}, but should be {_dtype(expected)}."
-    return _value_difference(expected, got, name)
+    return _value_difference(_tensor(expected), _tensor(got), name)
 
 
 def _value_difference(expected: Tensor, got: Tensor, name: str) -> str:
@@ -97,18 +121,37 @@ def _value_difference(expected: Tensor, got: Tensor, name: str) -> str:
     )
 
 
-def _number(x: Tensor) -> str:
-    value = x.item()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _number(x: Any) -> str:
+    value = x.item() if isinstance(x, Tensor) else x
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:200]
 
 
 def _is_sequence_of(x: Any, length: int) -> bool:
     return isinstance(x, tuple | list) and len(x) == length
 
 
+def _is_array(x: Any) -> bool:
+    return isinstance(x, Tensor | np.ndarray)
+
+
+def _is_like(expected: Any, got: Any) -> bool:
+    """A tensor that holds its numbers where a tensor should be, an array for an array."""
+    if isinstance(expected, np.ndarray):
+        return isinstance(got, np.ndarray) and got.dtype.kind in "biufc"
+    return _is_plain(got)
+
+
 def _is_plain(x: Any) -> bool:
     """A tensor that holds its numbers: not sparse, not on the meta device."""
     return isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float | np.number) and not isinstance(x, bool)
+
+
+def _tensor(x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else torch.from_numpy(np.ascontiguousarray(x))
 
 
 def _type(x: Any) -> str:
@@ -117,5 +160,12 @@ def _type(x: Any) -> str:
     return "torch.Tensor" if _is_plain(x) else f"{x.layout} on device {x.device}"
 
 
-def _dtype(x: Tensor) -> str:
+def _article(expected: Any) -> str:
+    if isinstance(expected, Tensor):
+        return "a torch.Tensor"
+    names = {np.ndarray: "a NumPy array", int: "an int"}
+    return names.get(type(expected), f"a {type(expected).__name__}")
+
+
+def _dtype(x: Any) -> str:
     return str(x.dtype).removeprefix("torch.")

@@ -1,23 +1,33 @@
 """Tell a student which mistake made an answer wrong.
 
-A misconception is a wrong implementation whose docstring is the hint. The student's function
+A misconception is a wrong implementation whose docstring is the hint. The student's answer
 runs on random inputs; where it differs from the reference, the first misconception that
 reproduces the student's own results is the diagnosis. Where none does, the difference is told.
 """
 
 import inspect
-import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
+from tutor_lib.checks import probe
 from tutor_lib.checks.compare import agree, alike, difference, matches
-from tutor_lib.checks.run import Outcome, run
+from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.finished import Watch
+from tutor_lib.checks.run import Outcome, run, standing_in
 
 Arguments = tuple[Any, ...]
 Function = Callable[..., Any]
+Cases = Callable[[Draw], list[Arguments]]
+
+READY_MADE = "{}, which is the finished thing. Here it is to be built."
+
+
+def call(student: Function, *arguments: Any) -> Any:
+    """Use a function by calling it."""
+    return student(*arguments)
 
 
 @dataclass(frozen=True)
@@ -39,52 +49,132 @@ class Misconception:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One function to write: its reference, the inputs to try, the misconceptions to know.
+    """One function or class to write: its reference and the misconceptions to know.
 
-    `cases` draws the inputs from a generator: distinct primes for sizes, so that mixed-up axes
-    show, and moderate values, so that softmax does not saturate and hide a missing scale.
-    `parts` names what the function returns, if that is a tuple. A law is given the result and
-    the arguments and returns a complaint, or None; it is asked when type and shape are right
-    and no misconception fits.
+    `uses` are the exercises whose answers this one may call: while it is checked, their
+    references stand in for them. `finished` names the functions that would be the answer
+    ready-made (softmax, say); `welcome` the modules of this library that an answer may call.
+    `learns` is False where no gradient needs to flow.
     """
 
     name: str
-    points: int
-    reference: Function
-    cases: Callable[[torch.Generator], list[Arguments]]
-    parts: tuple[str, ...] = ()
-    laws: tuple[Function, ...] = ()
+    reference: Any
+    uses: tuple["Exercise", ...] = ()
+    finished: tuple[str, ...] = ()
+    welcome: tuple[str, ...] = ()
+    learns: bool = True
+    parts: list["Part"] = field(default_factory=list)
     misconceptions: list[Misconception] = field(default_factory=list)
 
-    def misconception(self, wrong: Function) -> Function:
+    def misconception(self, wrong: Any) -> Any:
         """Add a wrong implementation; its docstring is the hint. Use as a decorator."""
         self.misconceptions.append(Misconception(wrong))
         return wrong
 
-    def diagnose(self, student: Function, seed: int = 0) -> str | None:
-        """Say what is wrong with the student's function, or None if it is right."""
-        cases = self.cases(torch.Generator().manual_seed(seed))
-        theirs = [run(student, case) for case in cases]
-        ours = [run(self.reference, case) for case in cases]
-        for case, outcome, expected in zip(cases, theirs, ours, strict=True):
+    def part(
+        self,
+        name: str,
+        points: int,
+        cases: Cases,
+        drive: Function = call,
+        results: tuple[str, ...] = (),
+        laws: tuple[Function, ...] = (),
+    ) -> "Part":
+        """Add something to check of the answer, with points of its own; see `Part`."""
+        part = Part(self, name, points, cases, drive, results, laws)
+        self.parts.append(part)
+        return part
+
+    @property
+    def lent(self) -> dict[str, Any]:
+        """What stands in for the student's other answers."""
+        return {exercise.name: exercise.reference for exercise in self.uses}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one check asks of an exercise.
+
+    `cases` draws the inputs: the first of the sizes that the exercise's text shows, the others
+    of distinct primes, so that mixed-up axes show; moderate values, so that softmax does not
+    saturate and hide a missing scale. `drive(student, *case)` uses the answer: calls it, or
+    builds an object and works with it. `results` names what comes of that, if it is a tuple. A
+    law is given the result and the case and returns a complaint, or None; it is asked when type
+    and shape are right and no misconception fits.
+    """
+
+    exercise: Exercise
+    name: str
+    points: int
+    cases: Cases
+    drive: Function = call
+    results: tuple[str, ...] = ()
+    laws: tuple[Function, ...] = ()
+
+    def diagnose(self, student: Any, seed: int = 0) -> str | None:
+        """Say what is wrong with the student's answer, or None if it is right."""
+        watch = Watch(self.exercise.finished, self.exercise.welcome, self.exercise.lent.values())
+        with standing_in(student, self.exercise.lent):
+            watched = watch.over(self._driven(student))
+            theirs = [run(watched, case) for case in self._draw(seed)]
+            if watch.seen:
+                return READY_MADE.format(f"You call {watch.seen}")
+            return self._first_wrong(student, theirs, seed) or self._beyond_values(student, seed)
+
+    def _draw(self, seed: int) -> list[Arguments]:
+        return self.cases(Draw(torch.Generator().manual_seed(seed)))
+
+    def _outcomes(self, student: Any, seed: int) -> list[Outcome]:
+        return [run(self._driven(student), case) for case in self._draw(seed)]
+
+    def _driven(self, student: Any) -> Function:
+        return lambda *arguments: self.drive(student, *arguments)
+
+    def _first_wrong(self, student: Any, theirs: list[Outcome], seed: int) -> str | None:
+        cases, ours = self._draw(seed), self._outcomes(self.exercise.reference, seed)
+        right = [_right(*pair) for pair in zip(theirs, ours, strict=True)]
+        for case, outcome, expected, good in zip(cases, theirs, ours, right, strict=True):
             if outcome.unwritten:
-                return outcome.stub(self.name)
+                return outcome.stub(self.exercise.name)
             if outcome.changed:
                 return self._tell_change(case, outcome)
-            if not _right(outcome, expected):
-                misconception = self._reproduced(theirs, ours, cases)
-                return self._tell(case, outcome, expected, misconception)
+            if not good:
+                misconception = self._reproduced(student, theirs, ours, seed)
+                told = self._tell(case, outcome, expected, misconception)
+                return told if misconception or not right[0] else f"{told}\n\n{self._sizes()}"
         return None
 
     def _reproduced(
-        self, theirs: list[Outcome], ours: list[Outcome], cases: list[Arguments]
+        self, student: Any, theirs: list[Outcome], ours: list[Outcome], seed: int
     ) -> Misconception | None:
-        """Find the first misconception that gives the student's results on every input."""
-        for misconception in self.misconceptions:
-            wrong = [run(misconception.wrong, case) for case in cases]
-            if _same(theirs, wrong, ours):
-                return misconception
-        return None
+        """Find the misconception that gives the student's results on every input.
+
+        Where several do, the exercise's other parts decide; where they do not, the first.
+        """
+        fitting = [
+            misconception
+            for misconception in self.exercise.misconceptions
+            if _same(theirs, wrong := self._outcomes(misconception.wrong, seed))
+            and _tells(theirs, wrong, ours)
+        ]
+        others = [part for part in self.exercise.parts if part is not self]
+        if len(fitting) > 1 and others:
+            for misconception in fitting:
+                if all(part._confused(student, misconception, seed) for part in others):
+                    return misconception
+        return fitting[0] if fitting else None
+
+    def _confused(self, student: Any, misconception: Misconception, seed: int) -> bool:
+        """Does this part see no difference between the answer and the misconception?"""
+        return _same(self._outcomes(student, seed), self._outcomes(misconception.wrong, seed))
+
+    def _beyond_values(self, student: Any, seed: int) -> str | None:
+        """Say what a gradient or a GPU would find, now that all values are right."""
+        case = self._draw(seed)[0]
+        ours, theirs = self._driven(self.exercise.reference), self._driven(student)
+        if self.exercise.learns and (problem := probe.learns(ours, theirs, case, self._names())):
+            return problem
+        return probe.moves(theirs, case)
 
     def _tell(
         self,
@@ -97,7 +187,7 @@ class Exercise:
         if outcome.error is not None:
             seen = f"{called} {outcome.where()}"
         else:
-            seen = f"{called} {difference(expected.value, outcome.value, self.parts)}"
+            seen = f"{called} {difference(expected.value, outcome.value, self.results)}"
         if misconception is not None:
             return f"{misconception.hint}\n\n{seen}"
         if not alike(expected.value, outcome.value):
@@ -106,23 +196,33 @@ class Exercise:
         return "\n\n".join([seen, *filter(None, broken)])
 
     def _tell_change(self, case: Arguments, outcome: Outcome) -> str:
-        name = list(inspect.signature(self.reference).parameters)[outcome.changed[0]]
         return (
-            f"Your function changes its argument {name}: afterwards, the caller's tensor holds "
-            "other values. Look for +=, -=, /=, an assignment to a slice, or a method that ends "
-            "in an underscore, and make a new tensor instead.\n\n"
+            f"Your code changes its argument {self._names()[outcome.changed[0]]}: afterwards, the "
+            "caller's tensor holds other values. Look for +=, -=, /=, an assignment to a slice, or "
+            "a method that ends in an underscore, and make a new tensor instead.\n\n"
             f"Called with {self._describe(case)}."
         )
 
+    def _sizes(self) -> str:
+        first = self._describe(self._draw(0)[0])
+        return f"It is right with {first}. Is a size written into your code as a number?"
+
+    def _names(self) -> list[str]:
+        """What the arguments of a case are called."""
+        if self.drive is call:
+            return list(inspect.signature(self.exercise.reference).parameters)
+        return list(inspect.signature(self.drive).parameters)[1:]
+
     def _describe(self, case: Arguments) -> str:
-        names = inspect.signature(self.reference).parameters
-        return ", ".join(_show(*pair) for pair in zip(names, case, strict=False))
+        return ", ".join(filter(None, map(_show, self._names(), case)))
 
 
 def _show(name: str, value: Any) -> str:
-    if not isinstance(value, torch.Tensor):
-        return f"{name} = {value}"
-    kind = "" if value.dtype == torch.float32 else f" {str(value.dtype).removeprefix('torch.')}"
+    """A value as an error message names it; what is too long to be told is left out."""
+    if not hasattr(value, "shape"):
+        return f"{name} = {value}" if len(str(value)) <= 60 else ""
+    dtype = str(value.dtype).removeprefix("torch.")
+    kind = "" if dtype == "float32" else f" {dtype}"
     return f"{name}{kind} {tuple(value.shape)}"
 
 
@@ -130,81 +230,23 @@ def _right(outcome: Outcome, expected: Outcome) -> bool:
     return outcome.error is None and agree(expected.value, outcome.value)
 
 
-def _same(theirs: Iterable[Outcome], wrong: Iterable[Outcome], ours: Iterable[Outcome]) -> bool:
-    """Do these results come from this misconception?
-
-    Values must match on every input, errors in their type. At least one input must tell the
-    misconception from the reference by its values, or else by the very same error message.
-    """
-    told = False
-    for their, its, our in zip(theirs, wrong, ours, strict=True):
-        if (their.error is None) != (its.error is None):
-            return False
-        if their.error is not None:
-            if type(their.error) is not type(its.error):
-                return False
-            told |= str(their.error) == str(its.error)
-        elif not matches(its.value, their.value):
-            return False
-        else:
-            told |= not agree(our.value, their.value)
-    return told
+def _same(theirs: Iterable[Outcome], wrong: Iterable[Outcome]) -> bool:
+    """Are these the same results on every input, errors being equal in their type?"""
+    return all(map(_alike, theirs, wrong))
 
 
-@runtime_checkable
-class Part(Protocol):
-    """What a lab asks of an exercise."""
-
-    @property
-    def name(self) -> str:
-        """The name of the function to write."""
-
-    @property
-    def points(self) -> int:
-        """What it is worth."""
-
-    def diagnose(self, student: Function, seed: int = 0) -> str | None:
-        """Say what is wrong, or None."""
+def _alike(their: Outcome, its: Outcome) -> bool:
+    if their.error is not None or its.error is not None:
+        return type(their.error) is type(its.error)
+    return matches(its.value, their.value)
 
 
-class NotYet(AssertionError):
-    """A wrong answer. Jupyter shows the diagnosis alone, not the inside of the check."""
-
-    def _render_traceback_(self) -> list[str]:
-        return str(self).splitlines()
+def _tells(theirs: Iterable[Outcome], wrong: Iterable[Outcome], ours: Iterable[Outcome]) -> bool:
+    """Does an input tell it from the reference: by its values, or by the very same message?"""
+    return any(map(_tells_apart, theirs, wrong, ours))
 
 
-class Lab:
-    """The exercises of one lab, and which of them pass so far."""
-
-    def __init__(self, *parts: Part) -> None:
-        self.parts = {part.name: part for part in parts}
-        self.passed: set[str] = set()
-
-    def check(self, name: str, student: Function, seed: int = 0) -> None:
-        """Print the progress if the student's function is right.
-
-        Raises NotYet, an AssertionError, with the diagnosis if it is wrong, and ValueError if
-        the lab has no exercise of that name.
-        """
-        if name not in self.parts:
-            raise ValueError(f"no exercise {name!r} here; there are {', '.join(self.parts)}")
-        self.passed.discard(name)
-        if problem := self.parts[name].diagnose(student, seed):
-            raise NotYet(f"✗ {name}: not yet.\n\n{_wrap(problem)}")
-        self.passed.add(name)
-        print(self._progress(name))
-
-    def _progress(self, name: str) -> str:
-        points = {part: self.parts[part].points for part in self.parts}
-        earned, total = sum(points[part] for part in self.passed), sum(points.values())
-        bar = "■" * earned + "□" * (total - earned)
-        rest = [part for part in points if part not in self.passed]
-        after = f"Still to do: {', '.join(rest)}." if rest else "All checked parts pass."
-        worth = f"{points[name]} point{'s' if points[name] != 1 else ''}"
-        return f"✓ {name}: right, {worth}.\n{bar} {earned} of {total} points so far. {after}"
-
-
-def _wrap(text: str) -> str:
-    paragraphs = text.split("\n\n")
-    return "\n\n".join(textwrap.fill(p, 78, break_long_words=False) for p in paragraphs)
+def _tells_apart(their: Outcome, its: Outcome, our: Outcome) -> bool:
+    if their.error is not None:
+        return str(their.error) == str(its.error)
+    return not agree(our.value, their.value)

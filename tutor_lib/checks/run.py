@@ -1,16 +1,19 @@
 """Run a student's function: quietly, on copies, and keep what came of it."""
 
 import contextlib
+import copy
+import inspect
 import linecache
 import sys
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 # Frames in these folders are not the student's: Python's own files, its packages, this library.
@@ -18,12 +21,16 @@ _FOLDERS = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"
 _OTHERS = tuple(str(Path(f).resolve()) for f in [*_FOLDERS, str(Path(__file__).parents[1])])
 
 
+class Complaint(Exception):
+    """What is wrong with the make-up of an answer, in words for the student."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a call returned or raised, and the positions of the arguments it changed."""
 
     value: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
     changed: tuple[int, ...] = ()
 
     @property
@@ -34,11 +41,14 @@ class Outcome:
     def stub(self, name: str) -> str:
         """What to say when the stub of the exercise `name`, or of one that it calls, is left."""
         frame = self._frame()
-        who = "It is" if not frame or frame.name == name else f"It calls {frame.name}, which is"
+        own = not frame or frame.name in (name, "__init__")
+        who = "It is" if own or not frame else f"It calls {frame.name}, which is"
         return f"{who} not written yet. Your code goes in place of the line that raises the error."
 
     def where(self) -> str:
         """The error, and the line of the student's code that raised it."""
+        if isinstance(self.error, Complaint):
+            return str(self.error)
         # Some of PyTorch's messages go on for pages; the first line says it.
         first = next(iter(str(self.error).splitlines()), "(no message)")[:300]
         text = f"your code raised {type(self.error).__name__}: {first}"
@@ -67,27 +77,49 @@ def quiet() -> Iterator[None]:
 
 def run(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
     """Call `function` on copies of `arguments`, so that it cannot spoil them for the next call."""
-    copies = tuple(_copy(a) for a in arguments)
+    copies = tuple(map(_copy, arguments))
     with quiet():
         try:
             value = function(*copies)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Outcome(error=error)
     pairs = enumerate(zip(arguments, copies, strict=True))
     return Outcome(value, changed=tuple(i for i, (old, new) in pairs if _differ(old, new)))
 
 
-def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `function` quietly; hidden tests use it so that a warning costs no points."""
-    with quiet():
-        return function(*arguments)
+@contextlib.contextmanager
+def standing_in(student: Any, others: Mapping[str, Any]) -> Iterator[None]:
+    """Let the right parts stand in for those that `student` finds under their names.
+
+    So a mistake in one exercise costs nothing in the next, which calls it.
+    """
+    names = _globals(student)
+    before = {name: names[name] for name in others if name in names}
+    names.update({name: others[name] for name in before})
+    try:
+        yield
+    finally:
+        names.update(before)
+
+
+def _globals(student: Any) -> dict[str, Any]:
+    """The names that a function, or the methods of a class, can see."""
+    members = [*vars(student).values()] if inspect.isclass(student) else [student]
+    for member in members:
+        if (names := getattr(inspect.unwrap(member), "__globals__", None)) is not None:
+            return names
+    return {}
 
 
 def _copy(argument: Any) -> Any:
-    return argument.clone() if isinstance(argument, torch.Tensor) else argument
+    if isinstance(argument, torch.Tensor):
+        return argument.clone()
+    return argument if callable(argument) else copy.deepcopy(argument)
 
 
 def _differ(old: Any, new: Any) -> bool:
+    if isinstance(old, np.ndarray):
+        return old.shape != new.shape or not np.array_equal(old, new, equal_nan=True)
     if not isinstance(old, torch.Tensor):
         return False
     return old.shape != new.shape or not torch.allclose(old, new, rtol=0, atol=0, equal_nan=True)

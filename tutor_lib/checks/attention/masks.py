@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
+from tutor_lib.checks.draw import Draw
 
 LOOK_AHEAD = "Row 0 is the first token: it may look at itself only."
 
 
-def _cases(generator: torch.Generator) -> list[Arguments]:
+def _cases(draw: Draw) -> list[Arguments]:
     return [(5,), (2,), (11,), (1,)]
 
 
@@ -20,7 +21,8 @@ def _first_row(result: Tensor, T: int) -> str | None:
     return LOOK_AHEAD if result[0].tolist() != [True] + [False] * (T - 1) else None
 
 
-causal_mask = Exercise("causal_mask", 2, _reference, _cases, laws=(_first_row,))
+causal_mask = Exercise("causal_mask", _reference)
+causal_mask.part("causal_mask", 2, _cases, laws=(_first_row,))
 
 
 @causal_mask.misconception

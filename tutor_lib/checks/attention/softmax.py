@@ -4,12 +4,10 @@ import torch
 from torch import Tensor
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
+from tutor_lib.checks.draw import Draw
 
 
-def _cases(generator: torch.Generator) -> list[Arguments]:
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
+def _cases(draw: Draw) -> list[Arguments]:
     masked = draw(3, 5)
     masked[0, 2:] = masked[2, 0] = float("-inf")
     return [
@@ -38,7 +36,8 @@ def _reference(x: Tensor, dim: int) -> Tensor:
     return torch.softmax(x, dim)
 
 
-softmax = Exercise("softmax", 2, _reference, _cases, laws=(_sums,))
+softmax = Exercise("softmax", _reference, finished=("softmax", "Softmax", "log_softmax"))
+softmax.part("softmax", 2, _cases, laws=(_sums,))
 
 
 @softmax.misconception

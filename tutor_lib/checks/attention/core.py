@@ -1,34 +1,25 @@
-"""The attention lab: its exercises, and attention as students get it wrong."""
+"""Scaled dot-product attention, as students get it wrong."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from tutor_lib.checks.diagnose import Arguments, Exercise, Lab
-from tutor_lib.checks.heat_map import plot_weights
-from tutor_lib.checks.masks import causal_mask
-from tutor_lib.checks.scores import attention_scores
-from tutor_lib.checks.softmax import softmax
+from tutor_lib.checks.attention.scores import attention_scores
+from tutor_lib.checks.attention.softmax import softmax
+from tutor_lib.checks.diagnose import Arguments, Exercise
+from tutor_lib.checks.draw import Draw
 
 Pair = tuple[Tensor, Tensor]
 
 
-def _cases(generator: torch.Generator) -> list[Arguments]:
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    def mask(*shape: int) -> Tensor:
-        allowed = torch.rand(*shape, generator=generator) < 0.6
-        allowed[..., 0] = True  # every query may look somewhere
-        return allowed
-
+def _cases(draw: Draw) -> list[Arguments]:
     causal = torch.ones(7, 7, dtype=torch.bool).tril()
     return [
         (draw(5, 11), draw(7, 11), draw(7, 3)),  # (T, D), (S, D), (S, Dv)
-        (draw(5, 11), draw(7, 11), draw(7, 3), mask(5, 7)),
-        (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13), mask(5, 7)),
-        (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13), mask(2, 1, 5, 7)),
+        (draw(5, 11), draw(7, 11), draw(7, 3), draw.mask(5, 7)),
+        (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13), draw.mask(5, 7)),
+        (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13), draw.mask(2, 1, 5, 7)),
         (draw(7, 5), draw(7, 5), draw(7, 5), causal),  # T = S and D = Dv: mix-ups still multiply
         (draw(7, 5).double(), draw(7, 5).double(), draw(7, 5).double(), causal),
     ]
@@ -58,8 +49,14 @@ def _rows(result: Pair, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = N
     return f"Each row of the weights sums to 1; your first row sums to {total.flatten()[0]:.4g}."
 
 
-PARTS = ("the output", "the weight matrix")
-attention = Exercise("attention", 4, _reference, _cases, PARTS, laws=(_rows,))
+RESULTS = ("the output", "the weight matrix")
+attention = Exercise(
+    "attention",
+    _reference,
+    uses=(softmax, attention_scores),
+    finished=("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"),
+)
+attention.part("attention", 4, _cases, results=RESULTS, laws=(_rows,))
 
 
 @attention.misconception
@@ -214,7 +211,3 @@ def weights_transposed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = No
     how much query t takes from each value."""
     weights = _weights(q, k, mask)
     return weights.mT @ v, weights
-
-
-LAB = Lab(softmax, attention_scores, causal_mask, attention, plot_weights)
-check = LAB.check

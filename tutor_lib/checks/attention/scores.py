@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
+from tutor_lib.checks.draw import Draw
 
 
-def _cases(generator: torch.Generator) -> list[Arguments]:
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
+def _cases(draw: Draw) -> list[Arguments]:
     return [
         (draw(5, 11), draw(7, 11)),  # (T, D) and (S, D)
         (draw(2, 3, 5, 11), draw(2, 3, 7, 11)),  # with batch and heads in front
@@ -25,7 +23,8 @@ def _reference(q: Tensor, k: Tensor) -> Tensor:
     return q @ k.mT / math.sqrt(q.size(-1))
 
 
-attention_scores = Exercise("attention_scores", 2, _reference, _cases)
+attention_scores = Exercise("attention_scores", _reference)
+attention_scores.part("attention_scores", 2, _cases)
 
 
 @attention_scores.misconception
