@@ -29,9 +29,9 @@ def settle(page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def test_the_table_of_contents_is_the_chapters_folder():
-    files = (ROOT / "chapters").rglob("*.md")
-    on_disk = {path.relative_to(ROOT).with_suffix("").as_posix() for path in files}
+def test_the_table_of_contents_is_the_chapters_and_labs_folders():
+    files = [*(ROOT / "chapters").rglob("*.md"), *(ROOT / "labs").glob("*/*.ipynb")]
+    on_disk = [path.relative_to(ROOT).with_suffix("").as_posix() for path in files]
     assert sorted(toc_files()) == sorted(on_disk)
 
 

@@ -10,7 +10,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-NAMES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
+FILES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
+PROSE = [name for name in FILES if name.startswith("chapters/")]  # labs are tested in tests/labs
+NAMES = [name for name in PROSE if name != "chapters/instructors"]
 PIPELINE = [name for name in NAMES if "/pipeline/" in name]
 # A phone at 360 px shows about 40 characters; longer lines scroll in their own box.
 LONGEST_LINE = 78
@@ -18,6 +20,13 @@ LONGEST_LINE = 78
 
 @pytest.fixture(params=NAMES)
 def chapter(request) -> Path:
+    """A chapter for those who learn."""
+    return ROOT / f"{request.param}.md"
+
+
+@pytest.fixture(params=PROSE)
+def page(request) -> Path:
+    """Any text in chapters/, the instructors' too."""
     return ROOT / f"{request.param}.md"
 
 
@@ -29,8 +38,8 @@ def tags(cell) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
 
-def test_it_begins_with_goals_and_ends_with_a_summary(chapter):
-    text = chapter.read_text()
+def test_it_begins_with_goals_and_ends_with_a_summary(page):
+    text = page.read_text()
     start = text.split("\n# ", 1)[1]
     assert ":::{admonition} Goals" in "\n".join(start.splitlines()[:5])
     headings = re.findall(r"^## (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
@@ -47,14 +56,14 @@ def test_it_points_on_to_a_page_that_exists(chapter):
     assert (ROOT / f"{following}.md").resolve() in {(chapter.parent / x).resolve() for x in links}
 
 
-def test_each_link_and_quoted_object_exists(chapter):
-    text = chapter.read_text()
-    for link in re.findall(r"\]\(([\w./]+\.md)\)", text):
-        assert (chapter.parent / link).is_file(), link
+def test_each_link_and_quoted_object_exists(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\(([\w./]+\.(?:md|ipynb))\)", text):
+        assert (page.parent / link).is_file(), link
     for lab in re.findall(r"`(labs/[\w/]+\.ipynb)`", text):
         assert (ROOT / lab).is_file(), lab
     for path, options in re.findall(r"```\{literalinclude\} (\S+)\n(.*?)```", text, re.DOTALL):
-        source = (chapter.parent / path).read_text()
+        source = (page.parent / path).read_text()
         if quoted := re.search(r":pyobject: (\S+)", options):
             assert quoted[1] in objects(source), quoted[1]
 
@@ -110,11 +119,11 @@ def test_a_prediction_is_settled_by_a_folded_output_and_explained(chapter):
             assert re.search(rf"^- .*\*\*{wrong}\*\*", answer, re.M), wrong
 
 
-def test_it_holds_no_outputs_and_its_cells_compile(chapter):
-    text = chapter.read_text()
+def test_it_holds_no_outputs_and_its_cells_compile(page):
+    text = page.read_text()
     assert "image/png" not in text
     assert "data:image" not in text
-    for cell in cells(chapter):
+    for cell in cells(page):
         assert cell.get("outputs", []) == []
         ast.parse(cell.source)
         longest = max(map(len, cell.source.splitlines()), default=0)

@@ -8,12 +8,22 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from tutor_lib.book import font, fresh, icons, inline_svg, math_nodes, pages, purge, storyteller
+from tutor_lib.book import (
+    font,
+    fresh,
+    icons,
+    inline_svg,
+    labs,
+    math_nodes,
+    pages,
+    purge,
+    storyteller,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add all parts to a Sphinx build."""
-    for part in (fresh, math_nodes, inline_svg, pages, icons, storyteller, font, purge):
+    for part in (fresh, math_nodes, inline_svg, labs, pages, icons, storyteller, font, purge):
         part.setup(app)
     # One Node process answers one formula after the other.
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}
