@@ -1,22 +1,42 @@
 """The engine: what is said where no known mistake fits, and what must not happen."""
 
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from tutor_lib.checks.attention import LAB
-from tutor_lib.checks.diagnose import Lab, NotYet
+from tutor_lib.checks.attention.core import attention as attention_exercise
+from tutor_lib.checks.attention.masks import causal_mask as mask_exercise
+from tutor_lib.checks.attention.scores import attention_scores as scores_exercise
+from tutor_lib.checks.attention.softmax import softmax as softmax_exercise
+from tutor_lib.checks.compare import difference
+from tutor_lib.checks.diagnose import Exercise
+from tutor_lib.checks.modules import built, loaded
 
-softmax, scores = LAB.parts["softmax"], LAB.parts["attention_scores"]
-causal_mask, attention = LAB.parts["causal_mask"], LAB.parts["attention"]
+softmax, scores = softmax_exercise.parts[0], scores_exercise.parts[0]
+causal_mask, attention = mask_exercise.parts[0], attention_exercise.parts[0]
+
+
+def soft(x, dim):
+    """Softmax as a student may write it."""
+    exponentials = (x - x.amax(dim, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim, keepdim=True)
+
+
+def mix(q, k, v, mask=None):
+    """Attention as a student may write it."""
+    scores = q @ k.mT / q.size(-1) ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    weights = soft(scores, -1)
+    return weights @ v, weights
 
 
 def test_a_wrong_value_is_located():
     def student(x, dim):
-        out = torch.softmax(x, dim).clone()
+        out = soft(x, dim).clone()
         out.view(-1)[4] += 0.25
         return out
 
@@ -27,11 +47,11 @@ def test_a_wrong_value_is_located():
 
 
 def test_a_wrong_shape_type_and_dtype_are_named():
-    told = softmax.diagnose(lambda x, dim: torch.softmax(x, dim)[None])
+    told = softmax.diagnose(lambda x, dim: soft(x, dim)[None])
     assert "has shape (1, 3, 5), but should have (3, 5)" in told
-    told = softmax.diagnose(lambda x, dim: torch.softmax(x, dim).numpy())
+    told = softmax.diagnose(lambda x, dim: soft(x, dim).numpy())
     assert "of type ndarray, but should be a torch.Tensor" in told
-    told = softmax.diagnose(lambda x, dim: torch.softmax(x, dim).half())
+    told = softmax.diagnose(lambda x, dim: soft(x, dim).half())
     assert "of dtype float16, but should be float32" in told
     told = causal_mask.diagnose(lambda T: np.tri(T).astype(bool))
     assert "of type ndarray" in told
@@ -39,21 +59,21 @@ def test_a_wrong_shape_type_and_dtype_are_named():
 
 
 def test_float64_that_comes_back_as_float32_is_seen():
-    told = softmax.diagnose(lambda x, dim: torch.softmax(x.float(), dim))
+    told = softmax.diagnose(lambda x, dim: soft(x.float(), dim))
     assert "of dtype float32, but should be float64" in told
     assert "x float64 (5, 7)" in told
 
 
 def test_a_pair_is_looked_at_part_by_part():
     def three(q, k, v, mask=None):
-        return (*attention.reference(q, k, v, mask), None)
+        return (*mix(q, k, v, mask), None)
 
     def wrong_output(q, k, v, mask=None):
-        output, weights = attention.reference(q, k, v, mask)
+        output, weights = mix(q, k, v, mask)
         return output + 1, weights
 
     def doubled_weights(q, k, v, mask=None):
-        output, weights = attention.reference(q, k, v, mask)
+        output, weights = mix(q, k, v, mask)
         return output, 2 * weights
 
     told = attention.diagnose(three)
@@ -66,7 +86,7 @@ def test_a_pair_is_looked_at_part_by_part():
 
 def test_nan_is_located():
     def student(x, dim):
-        return torch.where(x > 299, torch.nan, torch.softmax(x, dim))
+        return torch.where(x > 299, torch.nan, soft(x, dim))
 
     told = softmax.diagnose(student)
     assert "holds NaN" in told
@@ -109,7 +129,7 @@ def test_a_stub_is_called_unwritten_even_one_level_down():
 def test_a_changed_argument_is_seen():
     def student(x, dim):
         x -= x.max()
-        return torch.softmax(x, dim)
+        return soft(x, dim)
 
     assert "changes its argument x" in softmax.diagnose(student)
 
@@ -135,54 +155,162 @@ def test_results_of_odd_types_do_not_break_the_check():
             assert isinstance(part.diagnose(lambda *_, odd=odd: odd), str)
 
 
-def test_check_counts_the_points(capsys):
-    lab = Lab(softmax, scores)
-    lab.check("softmax", torch.softmax)
-    out = capsys.readouterr().out
-    assert out.startswith("✓ softmax: right, 2 points.\n■■□□ 2 of 4 points so far.")
-    assert "Still to do: attention_scores." in out
-    lab.check("attention_scores", lambda q, k: q @ k.mT / q.size(-1) ** 0.5)
-    assert "■■■■ 4 of 4 points so far. All checked parts pass." in capsys.readouterr().out
-    with pytest.raises(NotYet):
-        lab.check("softmax", torch.sigmoid)
-    lab.check("attention_scores", lambda q, k: q @ k.mT / q.size(-1) ** 0.5)
-    assert "2 of 4 points" in capsys.readouterr().out  # what broke again is no longer counted
+# --- classes, numbers and arrays ----------------------------------------------------------------
 
 
-def test_an_unknown_exercise_is_refused():
-    with pytest.raises(ValueError, match="no exercise 'sofmax' here; there are softmax"):
-        LAB.check("sofmax", torch.softmax)
+class Scaled(nn.Module):
+    """A module with one parameter, as a reference."""
+
+    def __init__(self, C):
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(C))
+
+    def forward(self, x):
+        return x * self.gain
 
 
-def test_jupyter_shows_the_diagnosis_alone():
-    with pytest.raises(AssertionError) as caught:
-        LAB.check("attention_scores", lambda q, k: q @ k.mT)
-    shown = "\n".join(caught.value._render_traceback_())
-    assert shown.startswith(
-        "✗ attention_scores: not yet.\n\nYour scores equal what you get without"
-    )
-    assert "diagnose.py" not in shown
-    assert max(map(len, shown.splitlines())) <= 78
+def use_scaled(make, x, gain):
+    """Build it, fill it, call it."""
+    return loaded(built(make, x.size(-1)), {"gain": gain}, x)(x)
 
 
-def test_warnings_and_stderr_of_a_right_answer_cost_nothing(capsys, recwarn):
-    """nbgrader scores a test cell that writes one character to stderr as failed."""
+@pytest.fixture
+def scaled():
+    exercise = Exercise("Scaled", Scaled, welcome=("tutor_lib.checks.modules",))
+    exercise.part("Scaled", 1, lambda draw: [(draw(4, 8), draw(8)), (draw(3, 5), draw(5))],
+                  use_scaled)  # fmt: skip
 
-    def student(x, dim):
-        warnings.warn("harmless", stacklevel=1)
-        print("debug", file=sys.stderr)
-        return torch.softmax(x, dim)
+    @exercise.misconception
+    class Added(Scaled):
+        """You add the gain."""
 
-    LAB.check("softmax", student)
-    seen = capsys.readouterr()
-    assert seen.err == ""
-    assert len(recwarn) == 0
-    assert "debug" in seen.out
+        def forward(self, x):
+            return x + self.gain
+
+    return exercise.parts[0]
 
 
-def test_the_same_seed_gives_the_same_diagnosis():
+class RightScaled(nn.Module):
+    """The same, written by somebody else."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return torch.einsum("tc,c->tc", x, self.gain)
+
+
+def test_a_right_class_passes_and_a_wrong_one_earns_its_hint(scaled):
+    class Wrong(RightScaled):
+        def forward(self, x):
+            return self.gain + x
+
+    assert scaled.diagnose(RightScaled) is None
+    assert scaled.diagnose(Wrong).startswith("You add the gain.")
+
+
+def test_the_make_up_of_a_module_is_told(scaled):
+    class Misnamed(nn.Module):
+        def __init__(self, C):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(C))
+
+    class Biased(RightScaled):
+        def __init__(self, C):
+            super().__init__(C)
+            self.bias = nn.Parameter(torch.ones(C))
+
+    class Fixed(RightScaled):
+        def __init__(self, C):
+            super().__init__(4)
+
+    class Plain:
+        def __init__(self, C):
+            self.gain = torch.ones(C)
+
+    assert "has no parameter gain. It has scale." in scaled.diagnose(Misnamed)
+    assert "not asked for: bias" in scaled.diagnose(Biased)
+    assert "gain has shape (4,), but should have (8,)" in scaled.diagnose(Fixed)
+    assert "gave a Plain, which is no nn.Module" in scaled.diagnose(Plain)
+
+
+def test_a_size_written_into_the_code_is_guessed(scaled):
+    class OnlyEight(RightScaled):
+        def forward(self, x):
+            return x * self.gain * (8 / x.size(-1))
+
+    told = scaled.diagnose(OnlyEight)
+    assert "Called with x (3, 5)" in told
+    assert "It is right with x (4, 8), gain (8,). Is a size written into your code" in told
+
+
+def test_a_stub_in_a_class_is_unwritten(scaled):
+    class Unwritten(nn.Module):
+        def __init__(self, C):
+            raise NotImplementedError
+
+    class HalfWritten(RightScaled):
+        def forward(self, x):
+            raise NotImplementedError
+
+    assert scaled.diagnose(Unwritten).startswith("It is not written yet.")
+    assert scaled.diagnose(HalfWritten).startswith("It calls forward, which is not written yet.")
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "told"),
+    [
+        (6, 7, "the result is 7, expected 6."),
+        (6, 6.5, "the result is 6.5, expected 6."),
+        (0.5, torch.tensor(0.5), "the result is of type torch.Tensor, but should be a float."),
+        (0.5, "half", "the result is of type str, but should be a float."),
+        (0.5, True, "the result is of type bool, but should be a float."),
+        (np.ones(3), torch.ones(3), "type torch.Tensor, but should be a NumPy array."),
+        (np.ones(3), np.ones((1, 3)), "has shape (1, 3), but should have (3,)"),
+        (np.ones(3), np.ones(3, np.float32), "is of dtype float32, but should be float64."),
+        (np.ones(3), np.array([1, 2, 1.0]), "the first is at [1]: yours is 2, expected 1."),
+        (np.ones(1), np.array(["a"]), "type ndarray, but should be a NumPy array."),
+    ],
+)
+def test_numbers_and_arrays_are_compared(expected, got, told):
+    exercise = Exercise("number", lambda: expected)
+    part = exercise.part("number", 1, lambda draw: [()])
+    assert told in part.diagnose(lambda: got)
+    assert part.diagnose(lambda: expected) is None
+    assert difference(expected, None).startswith("your function returned None.")
+
+
+def test_another_precision_of_a_number_is_right():
+    part = Exercise("share", lambda: 0.25).part("share", 1, lambda draw: [()])
+    assert part.diagnose(lambda: np.float32(0.25)) is None
+    count = Exercise("count", lambda: 3).part("count", 1, lambda draw: [()])
+    assert count.diagnose(lambda: np.int64(3)) is None
+
+
+def test_leaving_python_is_no_way_out():
     def student(q, k):
-        return q @ k.mT * 0.123
+        sys.exit(0)
 
-    assert scores.diagnose(student, 5) == scores.diagnose(student, 5)
-    assert scores.diagnose(student, 5) != scores.diagnose(student, 6)
+    assert "your code raised SystemExit" in scores.diagnose(student)
+
+
+def test_the_parts_of_an_exercise_decide_between_misconceptions():
+    """Two mistakes look alike to one part; the other part tells which it is."""
+    exercise = Exercise("shifted", lambda x, by: x + by)
+    first = exercise.part("first", 1, lambda draw: [(draw(3), 2)])
+    exercise.part("second", 1, lambda draw: [(draw(3), 3)])
+    exercise.misconception(twice)
+    exercise.misconception(squared)
+    assert first.diagnose(lambda x, by: x + 2 * by).startswith("You add it twice.")
+    assert first.diagnose(lambda x, by: x + by * by).startswith("You add its square.")
+
+
+def twice(x, by):
+    """You add it twice."""
+    return x + by + by
+
+
+def squared(x, by):
+    """You add its square."""
+    return x + by**2

@@ -22,7 +22,7 @@ Arguments = tuple[Any, ...]
 Function = Callable[..., Any]
 Cases = Callable[[Draw], list[Arguments]]
 
-READY_MADE = "{}, which is the finished thing. Here it is to be built."
+READY_MADE = "{}, which is the finished thing. Here you build it yourself."
 
 
 def call(student: Function, *arguments: Any) -> Any:

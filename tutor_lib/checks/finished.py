@@ -2,7 +2,8 @@
 
 While the student's code runs, Python reports every call. One that comes from the student's own
 lines and goes to a function of a forbidden name, or into a package that has it ready-made, is
-noted. It does not matter under which name the student imported it.
+noted. It does not matter under which name the student imported it. (A call that a C function
+makes, such as `map`, is seen only if it goes to Python code.)
 """
 
 import inspect

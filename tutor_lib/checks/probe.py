@@ -75,7 +75,7 @@ def moves(theirs: Function, case: tuple[Any, ...]) -> str | None:
     with Elsewhere():
         outcome = run(theirs, case)
     if isinstance(outcome.error, WrongDevice):
-        return f"This works on a CPU. On a GPU {outcome.where()}"
+        return f"This works on a CPU. On a GPU it would fail: {outcome.error}{outcome.place()}"
     return NOT_MOVED if any(map(is_here, _flat([outcome.value]))) else None
 
 

@@ -51,11 +51,14 @@ class Outcome:
             return str(self.error)
         # Some of PyTorch's messages go on for pages; the first line says it.
         first = next(iter(str(self.error).splitlines()), "(no message)")[:300]
-        text = f"your code raised {type(self.error).__name__}: {first}"
+        return f"your code raised {type(self.error).__name__}: {first}{self.place()}"
+
+    def place(self) -> str:
+        """The line of the student's code that raised the error, as a paragraph, or nothing."""
         if not (frame := self._frame()):
-            return text
+            return ""
         line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-        return f"{text}\n\nIt happened in {frame.name}, line {frame.lineno} of its cell: {line}"
+        return f"\n\nIt happened in {frame.name}, line {frame.lineno} of its cell: {line}"
 
     def _frame(self) -> traceback.FrameSummary | None:
         """The innermost frame that is the student's own."""
