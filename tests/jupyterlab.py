@@ -24,6 +24,11 @@ class Lab:
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         self.wait_idle(page)
 
+    def formgrader(self, page) -> None:
+        """Open nbgrader's formgrader for the course in `folder`, and wait for its first table."""
+        page.goto(f"{self.address}/formgrader?token={self.token}")
+        page.wait_for_selector("#main-table .name a", timeout=60_000)
+
     @staticmethod
     def wait_idle(page, timeout: float = 60_000) -> None:
         """Wait until the kernel has nothing to do."""
