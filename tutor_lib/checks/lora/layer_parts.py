@@ -1,0 +1,143 @@
+"""What is asked of a LoRALinear: to build one, to give it numbers, and to run it."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tutor_lib.checks.diagnose import Arguments
+from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.modules import built
+from tutor_lib.checks.run import Complaint
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer with these numbers."""
+    layer = nn.Linear(weight.size(1), weight.size(0), bias is not None)
+    layer = layer.to(weight.device, weight.dtype)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
+
+
+def _made(student: type, weight: Tensor, bias: Tensor | None, r: int, alpha: float) -> nn.Module:
+    """The student's layer around a base; raises Complaint if its parts bear other names."""
+    base = linear(weight, bias)
+    layer = built(student, base, r, alpha)
+    theirs = dict(layer.named_parameters())
+    for name, shape in (("A", (r, base.in_features)), ("B", (base.out_features, r))):
+        if name not in theirs:
+            raise Complaint(
+                f"Your layer has no parameter {name}; it has {', '.join(theirs) or 'none'}. What "
+                "an optimizer is to find must be an nn.Parameter, kept as an attribute of self."
+            )
+        if (found := tuple(theirs[name].shape)) != shape:
+            raise Complaint(f"The parameter {name} has shape {found}, but should have {shape}.")
+    if getattr(layer, "base", None) is not base:
+        raise Complaint(
+            "self.base is not the layer that was given. Keep that very object: a copy takes "
+            "memory twice, and what is merged into a copy never reaches the model."
+        )
+    return layer
+
+
+def _run(layer: nn.Module, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    output: Tensor = functional_call(layer, {"A": A, "B": B}, (x,))
+    return output
+
+
+def output(
+    student: type,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    A: Tensor,
+    B: Tensor,
+    alpha: float,
+) -> Tensor:
+    return _run(_made(student, weight, bias, len(A), alpha), x, A, B)
+
+
+def merged(
+    student: type,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    A: Tensor,
+    B: Tensor,
+    alpha: float,
+) -> Tensor:
+    layer = _made(student, weight, bias, len(A), alpha)
+    for name in ("scale", "merged"):
+        if not hasattr(layer, name):
+            raise Complaint(f"Your layer has no attribute {name}; merge will need it.")
+    if layer.merged is not False:
+        raise Complaint(f"self.merged is {layer.merged} in a new layer, but should be False.")
+    with torch.no_grad():
+        update, one = _run(layer, x, A, B) - layer.base(x), x @ A.T @ B.T
+    factor = ((update * one).sum() / (one * one).sum()).item()
+    is_multiple = torch.allclose(update, factor * one, rtol=1e-3, atol=1e-4)
+    if is_multiple and abs(factor) > 1e-3 and abs(factor - layer.scale) > 1e-3 * abs(factor):
+        raise Complaint(
+            f"self.scale is {layer.scale:.4g}, but your forward multiplies B A x by {factor:.4g}. "
+            "Keep in self.scale what forward uses: merge will read it there."
+        )
+    layer.merged = True
+    return _run(layer, x, A, B)
+
+
+def start(
+    student: type, x: Tensor, weight: Tensor, bias: Tensor | None, r: int, alpha: float
+) -> tuple[str, int, bool, bool]:
+    layer = _made(student, weight, bias, r, alpha)
+    for name, p in (("A", layer.A), ("B", layer.B)):
+        if p.dtype != weight.dtype:
+            raise Complaint(
+                f"{name} is of dtype {p.dtype}, and base.weight of {weight.dtype}: they cannot be "
+                "multiplied. Give new parameters the dtype and the device of base.weight."
+            )
+    _on_its_device(student, r, alpha)
+    trains = ", ".join(sorted(n for n, p in layer.named_parameters() if p.requires_grad))
+    rank = int(torch.linalg.matrix_rank(layer.A.detach().double()))
+    unchanged = torch.allclose(layer(x), linear(weight, bias)(x))
+    return trains, rank, not layer.B.any().item(), unchanged
+
+
+def _on_its_device(student: type, r: int, alpha: float) -> None:
+    """Raise Complaint if a base on another device gets parameters on the CPU."""
+    layer = built(student, nn.Linear(3, 2, device="meta"), r, alpha)
+    if not (layer.A.is_meta and layer.B.is_meta):
+        raise Complaint(
+            "This works on a CPU. On a GPU, A and B would lie on the CPU, away from base.weight. "
+            "Give new parameters the device of base.weight."
+        )
+
+
+def cases(draw: Draw) -> list[Arguments]:
+    return [
+        (draw(3, 5), draw(7, 5), draw(7), draw(2, 5), draw(7, 2), 6),
+        (draw(2, 13, 11), draw(3, 11), draw(3), draw(3, 11), draw(3, 3), 5),
+        (draw(11, 7), draw(7, 7), draw(7), draw(3, 7), draw(7, 3), 7),
+        (draw(3, 5), draw(5, 5), draw(5), draw(5, 5), draw(5, 5), 2),  # mix-ups still multiply
+        (draw(3), draw(5, 3), None, draw(1, 3), draw(5, 1), 2),
+        (draw(5, 3).double(), draw(7, 3).double(), draw(7).double(), draw(2, 3).double(),
+         draw(7, 2).double(), 3),
+    ]  # fmt: skip
+
+
+def start_cases(draw: Draw) -> list[Arguments]:
+    return [
+        (draw(3, 5), draw(7, 5), draw(7), 2, 6),
+        (draw(2, 3, 11), draw(13, 11), draw(13), 3, 5),
+        (draw(3, 5), draw(7, 5), None, 2, 2),
+        (draw(5, 7).double(), draw(11, 7).double(), draw(11).double(), 3, 8),
+    ]
+
+
+STARTS = (
+    "the list of what trains",
+    "the rank of A",
+    "whether B is zero",
+    "whether the output is that of the base",
+)
