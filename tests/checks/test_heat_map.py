@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tutor_lib.checks.heat_map import plot_weights
+from tutor_lib.checks.attention.heat_map import plot_weights
 
 mpl.use("Agg")
 
@@ -22,7 +22,7 @@ def good(weights, tokens, draw=None):
 def matshow(weights, tokens):
     axes = good(weights, tokens)
     axes.get_images()[0].remove()
-    axes.matshow(weights.numpy())
+    axes.matshow(np.asarray(weights))
     axes.set_xticks(np.arange(len(tokens)), labels=tokens)
     return axes
 
@@ -122,3 +122,17 @@ def test_labels_at_the_edges_of_a_meshs_cells():
         return axes
 
     assert "at the middle of its row or column" in plot_weights.diagnose(draw)
+
+
+@pytest.mark.parametrize(("only", "seen"), [("numpy", "Tensor"), ("torch", "ndarray")])
+def test_arrays_and_tensors_are_both_drawn(only, seen):
+    """The first head's weights are NumPy's, all later ones PyTorch's."""
+
+    def draw(weights, tokens):
+        at_home = isinstance(weights, np.ndarray) == (only == "numpy")
+        assert at_home, "of the other kind"
+        return good(weights, tokens)
+
+    told = plot_weights.diagnose(draw)
+    assert f"Called with a {seen} of shape" in told
+    assert "of the other kind" in told

@@ -13,10 +13,18 @@ from tutor_lib.checks.draw import Draw
 Pair = tuple[Tensor, Tensor]
 
 
-def _cases(draw: Draw) -> list[Arguments]:
-    causal = torch.ones(7, 7, dtype=torch.bool).tril()
+def _plain_cases(draw: Draw) -> list[Arguments]:
     return [
         (draw(5, 11), draw(7, 11), draw(7, 3)),  # (T, D), (S, D), (S, Dv)
+        (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13)),
+        (draw(7, 5).double(), draw(7, 5).double(), draw(7, 5).double()),  # T = S and D = Dv
+        (draw(1, 3), draw(11, 3), draw(11, 2)),
+    ]
+
+
+def _masked_cases(draw: Draw) -> list[Arguments]:
+    causal = torch.ones(7, 7, dtype=torch.bool).tril()
+    return [
         (draw(5, 11), draw(7, 11), draw(7, 3), draw.mask(5, 7)),
         (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13), draw.mask(5, 7)),
         (draw(2, 3, 5, 11), draw(2, 3, 7, 11), draw(2, 3, 7, 13), draw.mask(2, 1, 5, 7)),
@@ -56,7 +64,8 @@ attention = Exercise(
     uses=(softmax, attention_scores),
     finished=("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"),
 )
-attention.part("attention", 4, _cases, results=RESULTS, laws=(_rows,))
+attention.part("attention", 2, _plain_cases, results=RESULTS, laws=(_rows,))
+attention.part("attention_mask", 2, _masked_cases, results=RESULTS, laws=(_rows,))
 
 
 @attention.misconception

@@ -133,27 +133,27 @@ class HeatMap:
     def diagnose(self, student: Callable[..., Any], seed: int = 0) -> str | None:
         """Say what is wrong with the student's picture, or None."""
         generator = torch.Generator().manual_seed(seed)
-        for n in (5, 7):
-            scores = torch.randn(n, n, generator=generator)
-            scores = scores.masked_fill(~torch.ones_like(scores).bool().tril(), float("-inf"))
-            if problem := self._try(student, scores.softmax(-1), WORDS[:n]):
-                return problem
-        return None
+        drawn = {n: torch.randn(n, n, generator=generator).softmax(-1).tril() for n in (5, 7)}
+        # NumPy's arrays come from the first head, tensors from all others.
+        return self._try(student, drawn[5].numpy(), WORDS[:5]) or self._try(
+            student, drawn[7], WORDS
+        )
 
-    def _try(
-        self, student: Callable[..., Any], weights: torch.Tensor, tokens: list[str]
-    ) -> str | None:
+    def _try(self, student: Callable[..., Any], weights: Any, tokens: list[str]) -> str | None:
         outcome = run(student, (weights, list(tokens)))
         try:
-            return self._tell(outcome, weights, tokens)
+            return self._tell(outcome, torch.as_tensor(weights), tokens, type(weights))
         finally:
             _close_figures()
 
-    def _tell(self, outcome: Outcome, weights: torch.Tensor, tokens: list[str]) -> str | None:
+    def _tell(
+        self, outcome: Outcome, weights: torch.Tensor, tokens: list[str], kind: type
+    ) -> str | None:
         if outcome.unwritten:
             return outcome.stub(self.name)
         if outcome.error:
-            return f"Called with weights {tuple(weights.shape)}, {tokens}: {outcome.where()}"
+            shape = tuple(weights.shape)
+            return f"Called with a {kind.__name__} of shape {shape}, {tokens}: {outcome.where()}"
         if outcome.value is None:
             return "plot_weights returned None. Does it end with a `return` of the Axes?"
         picture = read(outcome.value)

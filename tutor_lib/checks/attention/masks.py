@@ -21,7 +21,7 @@ def _first_row(result: Tensor, T: int) -> str | None:
     return LOOK_AHEAD if result[0].tolist() != [True] + [False] * (T - 1) else None
 
 
-causal_mask = Exercise("causal_mask", _reference)
+causal_mask = Exercise("causal_mask", _reference, finished=("generate_square_subsequent_mask",))
 causal_mask.part("causal_mask", 2, _cases, laws=(_first_row,))
 
 

@@ -8,17 +8,28 @@ from tutor_lib.checks.draw import Draw
 
 
 def _cases(draw: Draw) -> list[Arguments]:
-    masked = draw(3, 5)
-    masked[0, 2:] = masked[2, 0] = float("-inf")
     return [
         (draw(3, 5), -1),
         (draw(7, 5), 0),
         (draw(2, 5, 3), 1),
         (draw(7), 0),
         (draw(5, 7).double(), 1),
+    ]
+
+
+def _large_cases(draw: Draw) -> list[Arguments]:
+    masked, apart, steep = draw(3, 5), draw(3, 7), draw(5, 7)
+    masked[0, 2:] = masked[2, 0] = float("-inf")
+    apart[0] += 200
+    apart[2] -= 200
+    steep[:, 3] += 95
+    return [
+        (draw(3, 5) + 300, -1),  # exp(300) is more than a float32 holds
+        (draw(7, 3) - 300, 0),  # and exp(−300) less
+        (draw(5, 11).double() + 1000, 1),
         (masked, -1),  # what attention hands over: −∞ where a query may not look
-        (draw(5, 3) + 300, -1),  # exp(300) is more than a float32 holds
-        (draw(5, 3) - 300, -1),  # and exp(−300) less
+        (apart, 1),  # rows of very different size
+        (steep, 1),  # one number far above the rest of its row
     ]
 
 
@@ -37,7 +48,8 @@ def _reference(x: Tensor, dim: int) -> Tensor:
 
 
 softmax = Exercise("softmax", _reference, finished=("softmax", "Softmax", "log_softmax"))
-softmax.part("softmax", 2, _cases, laws=(_sums,))
+softmax.part("softmax", 1, _cases, laws=(_sums,))
+softmax.part("softmax_large", 1, _large_cases, laws=(_sums,))
 
 
 @softmax.misconception
@@ -46,6 +58,31 @@ def without_maximum(x: Tensor, dim: int) -> Tensor:
     is inf in float32, and inf / inf is NaN. Shift x first by something that makes every exponent
     ≤ 0 and cancels in the quotient. See 'Softmax without overflow' in the exercise."""
     return x.exp() / x.exp().sum(dim, keepdim=True)
+
+
+@softmax.misconception
+def largest_of_all(x: Tensor, dim: int) -> Tensor:
+    """You subtract the largest number of the whole tensor. That cancels too, but where one row is
+    far below another, all its exponentials become 0, and 0 / 0 is NaN. Each row along dim needs a
+    maximum of its own."""
+    powers = (x - x.max()).exp()
+    return powers / powers.sum(dim, keepdim=True)
+
+
+@softmax.misconception
+def smallest_subtracted(x: Tensor, dim: int) -> Tensor:
+    """You subtract the smallest number of each row, so that no exponent is below 0. Overflow comes
+    from those above 0: subtract the largest."""
+    powers = (x - x.amin(dim, keepdim=True)).exp()
+    return powers / powers.sum(dim, keepdim=True)
+
+
+@softmax.misconception
+def mean_subtracted(x: Tensor, dim: int) -> Tensor:
+    """You subtract the mean of each row. It cancels, but it is −∞ as soon as one number is; and an
+    exponent above 0 can still overflow. Subtract the largest."""
+    powers = (x - x.mean(dim, keepdim=True)).exp()
+    return powers / powers.sum(dim, keepdim=True)
 
 
 @softmax.misconception
