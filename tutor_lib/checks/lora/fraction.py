@@ -50,9 +50,7 @@ def _reference(model: nn.Module) -> float:
 
 
 fraction = Exercise("trainable_fraction", _reference, learns=False)
-fraction.part(
-    "trainable_fraction", 2, _cases, drive=_fraction, results=("the trainable fraction",)
-)
+fraction.part("trainable_fraction", 2, _cases, drive=_fraction, results=("the trainable fraction",))
 
 
 @fraction.misconception
@@ -98,8 +96,9 @@ def only_a_count(model: nn.Module) -> int:
 
 @fraction.misconception
 def rounded_down(model: nn.Module) -> int:
-    """Your result has lost what comes after the point: // divides whole numbers into a whole
-    number."""
+    """Your result is always 0 or 1. Has it lost what comes after the point? // does that. Or do you
+    ask a state_dict what trains? Its tensors have lost their requires_grad: ask the model for its
+    parameters."""
     return int(_reference(model))
 
 
@@ -117,23 +116,6 @@ def buffers_counted(model: nn.Module) -> float:
     and shared tensors twice. Ask the model for its parameters."""
     total = sum(t.numel() for t in model.state_dict().values())
     return sum(_sizes(model, True)) / total
-
-
-@fraction.misconception
-def state_dict_only(model: nn.Module) -> float:
-    """Your result is always 0: the tensors of a state_dict have lost their requires_grad. Ask the
-    model for its parameters."""
-    return 0.0
-
-
-@fraction.misconception
-def of_the_top_only(model: nn.Module) -> float:
-    """You count the parameters of the modules right below the top (or of none below a certain
-    depth): here, everything but the last layer's is missing. Ask the model for its parameters, all
-    at once, at any depth."""
-    return sum(p.numel() for p in model.mix.parameters() if p.requires_grad) / sum(
-        p.numel() for p in model.mix.parameters()
-    )
 
 
 @fraction.misconception

@@ -34,9 +34,7 @@ def _reference(model: nn.Module, targets: Targets, r: int, alpha: float) -> nn.M
 
 
 injecting = Exercise("inject_lora", _reference, uses=(lora_linear,), learns=False)
-injecting.part(
-    "inject_lora", 3, inject_parts.cases, inject_parts.structure, inject_parts.STRUCTURE
-)
+injecting.part("inject_lora", 3, inject_parts.cases, inject_parts.structure, inject_parts.STRUCTURE)
 injecting.part(
     "inject_lora_frozen",
     2,

@@ -56,6 +56,7 @@ def output(
     B: Tensor,
     alpha: float,
 ) -> Tensor:
+    """What the layer gives once A and B hold numbers."""
     return _run(_made(student, weight, bias, len(A), alpha), x, A, B)
 
 
@@ -68,6 +69,7 @@ def merged(
     B: Tensor,
     alpha: float,
 ) -> Tensor:
+    """What it gives when it is marked as merged; raises Complaint if it could not be merged."""
     layer = _made(student, weight, bias, len(A), alpha)
     for name in ("scale", "merged"):
         if not hasattr(layer, name):
@@ -90,6 +92,7 @@ def merged(
 def start(
     student: type, x: Tensor, weight: Tensor, bias: Tensor | None, r: int, alpha: float
 ) -> tuple[str, int, bool, bool]:
+    """A new layer: what trains, the rank of A, whether B is zero, and the output the base's."""
     layer = _made(student, weight, bias, r, alpha)
     for name, p in (("A", layer.A), ("B", layer.B)):
         if p.dtype != weight.dtype:
@@ -115,6 +118,7 @@ def _on_its_device(student: type, r: int, alpha: float) -> None:
 
 
 def cases(draw: Draw) -> list[Arguments]:
+    """x, W, b, A, B, α."""
     return [
         (draw(3, 5), draw(7, 5), draw(7), draw(2, 5), draw(7, 2), 6),
         (draw(2, 13, 11), draw(3, 11), draw(3), draw(3, 11), draw(3, 3), 5),
@@ -127,6 +131,7 @@ def cases(draw: Draw) -> list[Arguments]:
 
 
 def start_cases(draw: Draw) -> list[Arguments]:
+    """x, W, b, r, α."""
     return [
         (draw(3, 5), draw(7, 5), draw(7), 2, 6),
         (draw(2, 3, 11), draw(13, 11), draw(13), 3, 5),
@@ -138,6 +143,6 @@ def start_cases(draw: Draw) -> list[Arguments]:
 STARTS = (
     "the list of what trains",
     "the rank of A",
-    "whether B is zero",
-    "whether the output is that of the base",
+    "the statement 'B is all zeros'",
+    "the statement 'the output is the base's'",
 )
