@@ -1,4 +1,4 @@
-"""A temporary course with the repository's sources and configuration, and nbgrader in it."""
+"""Temporary courses with the repository's sources and configuration, and nbgrader in them."""
 
 import copy
 import csv
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbgrader.api import Gradebook
 
 
 class Course:
@@ -51,9 +52,15 @@ class Course:
             if cell.metadata.get("nbgrader", {}).get("solution")
         }
 
-    def submit(self, student: str, answers: dict[str, str]) -> Path:
-        """Put `answers` into the release's cells and hand it in for `student`."""
+    def submit(self, student: str, answers: dict[str, str], closing: bool = True) -> Path:
+        """Put `answers` into the release's cells and hand it in for `student`.
+
+        Without `closing`, what comes after the last graded cell is left out.
+        """
         notebook = copy.deepcopy(self.release)
+        if not closing:
+            graded = [i for i, c in enumerate(notebook.cells) if "nbgrader" in c.metadata]
+            del notebook.cells[graded[-1] + 1 :]
         cells = {c.metadata.get("nbgrader", {}).get("grade_id"): c for c in notebook.cells}
         for name, answer in answers.items():
             cells[name].source = answer
@@ -66,6 +73,13 @@ class Course:
         """The page that the student gets back."""
         return (self.folder / "feedback" / student / self.lab / f"{self.lab}.html").read_text()
 
+    def scores(self, student: str) -> dict[str, float | None]:
+        """What each part of a submission earned by machine, by the part's name."""
+        with Gradebook(f"sqlite:///{self.folder / 'gradebook.db'}") as book:
+            submission = book.find_submission(self.lab, student)
+            return {grade.name.removesuffix("_check"): grade.auto_score
+                    for notebook in submission.notebooks for grade in notebook.grades}  # fmt: skip
+
     def grades(self) -> dict[str, float]:
         """Each student's score in the exported table."""
         with (self.folder / "grades.csv").open(newline="") as file:
@@ -73,12 +87,24 @@ class Course:
 
 
 @pytest.fixture(scope="session")
-def course(tmp_path_factory, root) -> Course:
-    """The attention lab, released into a temporary folder."""
-    folder = tmp_path_factory.mktemp("course")
-    shutil.copytree(root / "solutions", folder / "solutions")
-    shutil.copy(root / "nbgrader_config.py", folder)
-    course = Course(folder, "attention")
-    done = course.python("tutor_lib.grading.build", "--course", str(folder))
-    assert done.returncode == 0, done.stderr
-    return course
+def course_of(tmp_path_factory, root):
+    """Release a lab into a temporary folder, once."""
+    courses: dict[str, Course] = {}
+
+    def released(lab: str) -> Course:
+        if lab not in courses:
+            folder = tmp_path_factory.mktemp(f"course_{lab}")
+            shutil.copytree(root / "solutions", folder / "solutions")
+            shutil.copy(root / "nbgrader_config.py", folder)
+            courses[lab] = Course(folder, lab)
+            done = courses[lab].python("tutor_lib.grading.build", lab, "--course", str(folder))
+            assert done.returncode == 0, done.stderr
+        return courses[lab]
+
+    return released
+
+
+@pytest.fixture(scope="session")
+def course(course_of) -> Course:
+    """The attention lab in a course of its own."""
+    return course_of("attention")

@@ -4,6 +4,14 @@ import re
 
 import pytest
 
+from tests.labs_there import NAMES, lab_of
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def course(request, course_of):
+    """Each lab in a course of its own."""
+    return course_of(request.param)
+
 
 def regions(source, begin, end):
     """The lines between two markers."""
@@ -20,16 +28,17 @@ def secrets(cell):
 
 
 def test_labs_are_what_the_sources_make(course, root):
-    fresh = (course.folder / "labs/attention/attention.ipynb").read_bytes()
-    assert (root / "labs/attention/attention.ipynb").read_bytes() == fresh, "run `make labs`"
+    path = f"labs/{course.lab}/{course.lab}.ipynb"
+    fresh = (course.folder / path).read_bytes()
+    assert (root / path).read_bytes() == fresh, "run `make labs`"
 
 
 def test_a_second_generation_gives_the_same_bytes(course):
-    path = course.folder / "labs/attention/attention.ipynb"
-    before = path.read_bytes()
-    done = course.python("tutor_lib.grading.build", "attention")
-    assert done.stdout.split() == ["labs/attention/attention.ipynb"]
-    assert path.read_bytes() == before
+    path = f"labs/{course.lab}/{course.lab}.ipynb"
+    before = (course.folder / path).read_bytes()
+    done = course.python("tutor_lib.grading.build", course.lab)
+    assert done.stdout.split() == [path]
+    assert (course.folder / path).read_bytes() == before
 
 
 def test_the_release_holds_no_answer_and_no_hidden_test(course):
@@ -43,7 +52,7 @@ def test_the_release_holds_no_answer_and_no_hidden_test(course):
 
 def test_only_the_notebook_is_released(course, root):
     for folder in (course.folder, root):
-        names = [p.name for p in (folder / "labs/attention").iterdir() if p.suffix != ".ipynb"]
+        names = [p.name for p in (folder / "labs" / course.lab).iterdir() if p.suffix != ".ipynb"]
         assert set(names) <= {".ipynb_checkpoints"}
 
 
@@ -59,34 +68,57 @@ def test_cells_keep_their_ids(course):
     assert len({cell.id for cell in course.release.cells}) == len(course.release.cells)
 
 
-EXERCISES = ["softmax", "attention_scores", "causal_mask", "attention", "plot_weights"]
+def marked(course, what):
+    """The released cells that nbgrader has marked as `what`: {grade_id: cell}."""
+    every = [c for c in course.release.cells if c.metadata.get("nbgrader", {}).get(what)]
+    return {cell.id: cell for cell in every}
 
 
-def cell_before(course, grade_id):
-    ids = [cell.id for cell in course.release.cells]
-    return course.release.cells[ids.index(grade_id) - 1].source
+def text_before(course, grade_id):
+    """The exercise's text: the Markdown cell above its answer."""
+    cells = course.release.cells
+    at = [cell.id for cell in cells].index(grade_id)
+    return next(c.source for c in reversed(cells[:at]) if c.cell_type == "markdown")
 
 
-@pytest.mark.parametrize("name", [*EXERCISES, "why_sqrt_d"])
-def test_each_exercise_says_what_it_takes_and_has_three_hints(course, name):
-    text = cell_before(course, name)
-    assert re.search(r"\*\d+ minutes · [●○]{5} · \d points? · (unlocks|read by)", text)
-    hint = r"<details><summary>Hint (\d): [a-z ]+</summary>\n\n.+?\n\n</details>"
-    assert re.findall(hint, text, re.DOTALL) == ["1", "2", "3"]
+def test_each_exercise_says_what_it_takes_and_has_three_hints(course):
+    for name in marked(course, "solution"):
+        text = text_before(course, name)
+        line = r"\*\d+ minutes · [●○]{5} · \d+ points? · (unlocks|read by)"
+        assert re.search(line, text), name
+        hint = r"<details><summary>Hint (\d): [a-z ]+</summary>\n\n.+?\n\n</details>"
+        assert re.findall(hint, text, re.DOTALL) == ["1", "2", "3"], name
 
 
-@pytest.mark.parametrize("name", EXERCISES)
-def test_hints_do_not_give_the_code_away(course, name):
-    code = {line.strip() for line in course.answers()[name].splitlines() if "=" in line}
-    assert not any(line in cell_before(course, name) for line in code)
+def test_hints_do_not_give_the_code_away(course):
+    for name, answer in course.answers().items():
+        if name in lab_of(course.lab).exercises:
+            code = {line.strip() for line in answer.splitlines() if "=" in line}
+            assert not any(line in text_before(course, name) for line in code), name
 
 
 def test_points_are_the_same_in_notebook_text_and_checks(course):
-    from tutor_lib.checks.attention import LAB
+    lab = lab_of(course.lab)
+    points = {name: cell.metadata.nbgrader.points for name, cell in marked(course, "grade").items()}
+    by_machine = {f"{name}_check": part.points for name, part in lab.parts.items()}
+    by_hand = {name: points[name] for name in points.keys() & marked(course, "solution").keys()}
+    assert points == by_machine | by_hand
+    assert 1 <= len(by_hand) <= 2
+    total, checked = sum(points.values()), sum(by_machine.values())
+    assert f"| {total}: {checked} are checked" in course.release.cells[0].source
+    for name, exercise in lab.exercises.items():
+        worth = sum(part.points for part in exercise.parts)
+        assert re.search(rf"· {worth} points? ·", text_before(course, name)), name
+    for name, worth in by_hand.items():
+        assert re.search(rf"· {worth} points? ·", text_before(course, name)), name
 
-    graded = {c.id: c.metadata.nbgrader.points for c in course.release.cells
-              if c.metadata.get("nbgrader", {}).get("grade")}  # fmt: skip
-    assert graded == {f"{n}_check": LAB.parts[n].points for n in EXERCISES} | {"why_sqrt_d": 3}
-    assert f"| {sum(graded.values())}: 12 are checked" in course.release.cells[0].source
-    for name in EXERCISES:
-        assert f"· {LAB.parts[name].points} points ·" in cell_before(course, name)
+
+def test_every_part_has_its_check_in_the_order_of_the_lab(course):
+    lab = lab_of(course.lab)
+    checks = [c.source.splitlines()[0] for c in course.release.cells if c.id.endswith("_check")]
+    assert [re.match(r'check\("([^"]+)", (\w+)\)$', line)[1] for line in checks] == [*lab.parts]
+
+
+def test_every_exercise_is_written_in_a_cell_of_its_name(course):
+    lab = lab_of(course.lab)
+    assert set(lab.exercises) <= set(marked(course, "solution"))

@@ -34,7 +34,7 @@ def learns(ours: Function, theirs: Function, case: tuple[Any, ...], names: list[
     requiring a gradient, and a fixed weighting of all results is differentiated.
     """
     our_leaves, our_results = _forward(ours, case)
-    if not any(r.requires_grad for r in our_results):
+    if not our_leaves or not any(r.requires_grad for r in our_results):
         return None
     their_leaves, their_results = _forward(theirs, case)
     for number, (our, their) in enumerate(zip(our_results, their_results, strict=True)):

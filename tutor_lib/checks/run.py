@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,14 @@ class Outcome:
         """The stub is still there."""
         return isinstance(self.error, NotImplementedError)
 
-    def stub(self, name: str) -> str:
-        """What to say when the stub of the exercise `name`, or of one that it calls, is left."""
+    def stub(self, name: str, methods: Collection[str] = ()) -> str:
+        """What to say when a stub is left: the answer `name`, one of its methods, or another."""
         frame = self._frame()
-        own = not frame or frame.name in (name, "__init__")
-        who = "It is" if own or not frame else f"It calls {frame.name}, which is"
+        who = "It is"
+        if frame and frame.name in methods and frame.name != "__init__":
+            who = f"Its {frame.name} is"
+        elif frame and frame.name not in (name, "__init__"):
+            who = f"It calls {frame.name}, which is"
         return f"{who} not written yet. Your code goes in place of the line that raises the error."
 
     def where(self) -> str:

@@ -1,0 +1,98 @@
+"""Every mistake and every right answer, handed in and graded by nbgrader.
+
+A submission holds one mistake in some exercises and right answers in the others: the parts of
+the mistaken ones that see the mistake lose their points and show its hint, all others keep
+theirs. Over the submissions, every mistake and every right answer has its turn.
+"""
+
+import html
+import re
+
+import matplotlib as mpl
+import pytest
+
+from tests.cells import cell
+from tests.labs_there import NAMES, lab_of, right_answers, typed
+
+pytestmark = pytest.mark.slow
+mpl.use("Agg")
+
+
+def plan(lab):
+    """What each submission holds: {exercise: (thing, is it a mistake)}, mistakes spread evenly.
+
+    The exercises with fewer mistakes than submissions have right answers in the others.
+    """
+    exercises = lab_of(lab).exercises.values()
+    answers = right_answers(lab)
+    count = max(len(e.misconceptions) + len(answers[e.name]) for e in exercises)
+    submissions = [{} for _ in range(count)]
+    for offset, exercise in enumerate(exercises):
+        right = [(answer, False) for answer in answers[exercise.name]]
+        things = [(m, True) for m in exercise.misconceptions] + right
+        for i in range(count):
+            thing = things[i] if i < len(things) else right[i % len(right)]
+            submissions[(i + 3 * offset) % count][exercise.name] = thing
+    return submissions
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def graded(request, course_of):
+    """The lab's submissions, all graded in one run of nbgrader, with feedback."""
+    lab = request.param
+    course = course_of(lab)
+    lent = {e.name: e.lent for e in lab_of(lab).exercises.values()}
+    course.submit("untouched", {})
+    course.submit("solution", course.answers())
+    for number, held in enumerate(plan(lab)):
+        answers = course.answers() | {
+            name: cell(thing.wrong if mistaken else thing, name, lent[name])
+            for name, (thing, mistaken) in held.items()
+        }
+        course.submit(f"student{number:02}", answers, closing=False)
+    course.nbgrader("autograde", lab)
+    course.nbgrader("generate_feedback", lab)
+    return course
+
+
+def text_of(page):
+    """What a reader of the page sees, on one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def lost_parts(exercise, mistake):
+    """The parts of the exercise that see the mistake."""
+    student = typed(exercise, mistake.wrong)
+    return {part.name for part in exercise.parts if part.diagnose(student, 1)}
+
+
+def test_the_table_of_mistakes_and_right_answers(graded):
+    lab = lab_of(graded.lab)
+    full = {name: part.points for name, part in lab.parts.items()}
+    wrong_cells = []
+    for number, held in enumerate(plan(graded.lab)):
+        student = f"student{number:02}"
+        scores, page = graded.scores(student), text_of(graded.feedback(student))
+        expected = dict(full)
+        for name, (thing, mistaken) in held.items():
+            told = ""
+            if mistaken:
+                lost = lost_parts(lab.exercises[name], thing)
+                expected |= dict.fromkeys(lost, 0)
+                told = "hint" if thing.hint in page else "NO HINT"
+            print(f"| {graded.lab} | {name} | {getattr(thing, 'name', '')} | {student} | {told} |")
+            if told == "NO HINT":
+                wrong_cells.append((student, name, thing.name))
+        seen = {part: scores[part] for part in full}
+        wrong_cells += [(student, p, seen[p], held) for p in full if seen[p] != expected[p]]
+    assert not wrong_cells
+
+
+def test_the_solution_scores_everything(graded):
+    scores = graded.scores("solution")
+    for name, part in lab_of(graded.lab).parts.items():
+        assert scores[name] == part.points
+
+
+def test_the_untouched_release_scores_nothing(graded):
+    assert set(graded.scores("untouched").values()) == {0}
