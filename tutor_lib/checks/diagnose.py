@@ -6,7 +6,7 @@ reproduces the student's own results is the diagnosis. Where none does, the diff
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,20 @@ class Misconception:
     def hint(self) -> str:
         """What to tell a student who made it: what is seen, and where to look."""
         return " ".join((inspect.getdoc(self.wrong) or "").split())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One input, what the student's answer made of it, and what the reference did."""
+
+    case: Arguments
+    theirs: Outcome
+    ours: Outcome
+
+    @property
+    def right(self) -> bool:
+        """Is the student's result the right one?"""
+        return self.theirs.error is None and agree(self.ours.value, self.theirs.value)
 
 
 @dataclass(frozen=True)
@@ -115,48 +129,40 @@ class Part:
         """Say what is wrong with the student's answer, or None if it is right."""
         watch = Watch(self.exercise.finished, self.exercise.welcome, self.exercise.lent.values())
         with standing_in(student, self.exercise.lent):
-            watched = watch.over(self._driven(student))
-            theirs = [run(watched, case) for case in self._draw(seed)]
+            cases = self._draw(seed)
+            theirs = [run(watch.over(self._driven(student)), case) for case in cases]
             if watch.seen:
                 return READY_MADE.format(f"You call {watch.seen}")
-            return self._first_wrong(student, theirs, seed) or self._beyond_values(student, seed)
+            ours = [run(self._driven(self.exercise.reference), case) for case in cases]
+            trials = [Trial(*trial) for trial in zip(cases, theirs, ours, strict=True)]
+            told = self._first_wrong(student, trials, seed)
+            return told or self._beyond_values(student, cases[0])
 
     def _draw(self, seed: int) -> list[Arguments]:
         return self.cases(Draw(torch.Generator().manual_seed(seed)))
 
-    def _outcomes(self, student: Any, seed: int) -> list[Outcome]:
-        return [run(self._driven(student), case) for case in self._draw(seed)]
-
     def _driven(self, student: Any) -> Function:
         return lambda *arguments: self.drive(student, *arguments)
 
-    def _first_wrong(self, student: Any, theirs: list[Outcome], seed: int) -> str | None:
-        cases, ours = self._draw(seed), self._outcomes(self.exercise.reference, seed)
-        right = [_right(*pair) for pair in zip(theirs, ours, strict=True)]
-        for case, outcome, expected, good in zip(cases, theirs, ours, right, strict=True):
-            if outcome.unwritten:
-                return outcome.stub(self.exercise.name, dir(self.exercise.reference))
-            if outcome.changed:
-                return self._tell_change(case, outcome)
-            if not good:
-                misconception = self._reproduced(student, theirs, ours, seed)
-                told = self._tell(case, outcome, expected, misconception)
-                return told if misconception or not right[0] else f"{told}\n\n{self._sizes()}"
+    def _first_wrong(self, student: Any, trials: list[Trial], seed: int) -> str | None:
+        for trial in trials:
+            if trial.theirs.unwritten:
+                return trial.theirs.stub(self.exercise.name, dir(self.exercise.reference))
+            if trial.theirs.changed:
+                return self._tell_change(trial)
+            if not trial.right:
+                misconception = self._reproduced(student, trials, seed)
+                told = self._tell(trial, misconception)
+                hard_coded = trials[0].right and not misconception
+                return f"{told}\n\n{self._sizes(trials[0].case)}" if hard_coded else told
         return None
 
-    def _reproduced(
-        self, student: Any, theirs: list[Outcome], ours: list[Outcome], seed: int
-    ) -> Misconception | None:
+    def _reproduced(self, student: Any, trials: list[Trial], seed: int) -> Misconception | None:
         """Find the misconception that gives the student's results on every input.
 
         Where several do, the exercise's other parts decide; where they do not, the first.
         """
-        fitting = [
-            misconception
-            for misconception in self.exercise.misconceptions
-            if _same(theirs, wrong := self._outcomes(misconception.wrong, seed))
-            and _tells(theirs, wrong, ours)
-        ]
+        fitting = [m for m in self.exercise.misconceptions if self._fits(m, trials)]
         others = [part for part in self.exercise.parts if part is not self]
         if len(fitting) > 1 and others:
             for misconception in fitting:
@@ -164,48 +170,54 @@ class Part:
                     return misconception
         return fitting[0] if fitting else None
 
+    def _fits(self, misconception: Misconception, trials: list[Trial]) -> bool:
+        """Do the results come from it, and does one of them tell it from the reference?"""
+        told = False
+        for trial in trials:
+            its = run(self._driven(misconception.wrong), trial.case)
+            if not _alike(trial.theirs, its):
+                return False
+            told |= _tells(trial, its)
+        return told
+
     def _confused(self, student: Any, misconception: Misconception, seed: int) -> bool:
         """Does this part see no difference between the answer and the misconception?"""
-        return _same(self._outcomes(student, seed), self._outcomes(misconception.wrong, seed))
+        both = [self._driven(student), self._driven(misconception.wrong)]
+        return all(_alike(*(run(f, case) for f in both)) for case in self._draw(seed))
 
-    def _beyond_values(self, student: Any, seed: int) -> str | None:
+    def _beyond_values(self, student: Any, case: Arguments) -> str | None:
         """Say what a gradient or a GPU would find, now that all values are right."""
-        case = self._draw(seed)[0]
         ours, theirs = self._driven(self.exercise.reference), self._driven(student)
         if self.exercise.learns and (problem := probe.learns(ours, theirs, case, self._names())):
             return problem
         return probe.moves(theirs, case)
 
-    def _tell(
-        self,
-        case: Arguments,
-        outcome: Outcome,
-        expected: Outcome,
-        misconception: Misconception | None,
-    ) -> str:
-        called = f"Called with {self._describe(case)}:"
-        if outcome.error is not None:
-            seen = f"{called} {outcome.where()}"
+    def _tell(self, trial: Trial, misconception: Misconception | None) -> str:
+        called = f"Called with {self._describe(trial.case)}:"
+        theirs, ours = trial.theirs, trial.ours
+        if theirs.error is not None:
+            seen = f"{called} {theirs.where()}"
         else:
-            seen = f"{called} {difference(expected.value, outcome.value, self.results)}"
+            seen = f"{called} {difference(ours.value, theirs.value, self.results)}"
         if misconception is not None:
             return f"{misconception.hint}\n\n{seen}"
-        if not alike(expected.value, outcome.value):
+        if not alike(ours.value, theirs.value):
             return seen
-        broken = [law(outcome.value, *case) for law in self.laws]
+        broken = [law(theirs.value, *trial.case) for law in self.laws]
         return "\n\n".join([seen, *filter(None, broken)])
 
-    def _tell_change(self, case: Arguments, outcome: Outcome) -> str:
+    def _tell_change(self, trial: Trial) -> str:
+        name = self._names()[trial.theirs.changed[0]]
         return (
-            f"Your code changes its argument {self._names()[outcome.changed[0]]}: afterwards, the "
-            "caller's tensor holds other values. Look for +=, -=, /=, an assignment to a slice, or "
-            "a method that ends in an underscore, and make a new tensor instead.\n\n"
-            f"Called with {self._describe(case)}."
+            f"Your code changes its argument {name}: afterwards, the caller's tensor holds other "
+            "values. Look for +=, -=, /=, an assignment to a slice, or a method that ends in an "
+            "underscore, and make a new tensor instead.\n\n"
+            f"Called with {self._describe(trial.case)}."
         )
 
-    def _sizes(self) -> str:
-        first = self._describe(self._draw(0)[0])
-        return f"It is right with {first}. Is a size written into your code as a number?"
+    def _sizes(self, case: Arguments) -> str:
+        right = self._describe(case)
+        return f"It is right with {right}. Is a size written into your code as a number?"
 
     def _names(self) -> list[str]:
         """What the arguments of a case are called."""
@@ -226,27 +238,15 @@ def _show(name: str, value: Any) -> str:
     return f"{name}{kind} {tuple(value.shape)}"
 
 
-def _right(outcome: Outcome, expected: Outcome) -> bool:
-    return outcome.error is None and agree(expected.value, outcome.value)
-
-
-def _same(theirs: Iterable[Outcome], wrong: Iterable[Outcome]) -> bool:
-    """Are these the same results on every input, errors being equal in their type?"""
-    return all(map(_alike, theirs, wrong))
-
-
 def _alike(their: Outcome, its: Outcome) -> bool:
+    """Are these the same result, errors being equal in their type?"""
     if their.error is not None or its.error is not None:
         return type(their.error) is type(its.error)
     return matches(its.value, their.value)
 
 
-def _tells(theirs: Iterable[Outcome], wrong: Iterable[Outcome], ours: Iterable[Outcome]) -> bool:
-    """Does an input tell it from the reference: by its values, or by the very same message?"""
-    return any(map(_tells_apart, theirs, wrong, ours))
-
-
-def _tells_apart(their: Outcome, its: Outcome, our: Outcome) -> bool:
-    if their.error is not None:
-        return str(their.error) == str(its.error)
-    return not agree(our.value, their.value)
+def _tells(trial: Trial, its: Outcome) -> bool:
+    """Does this input tell a mistake from the reference: by value, or by the very same error?"""
+    if trial.theirs.error is not None:
+        return str(trial.theirs.error) == str(its.error)
+    return not trial.right
