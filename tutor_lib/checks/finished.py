@@ -87,22 +87,16 @@ class Watch:
         return f"{module}.{path}" if ready else None
 
 
-def ready_made(student: Any) -> str | None:
-    """The package that an answer comes from, if it was not written but imported or inherited."""
-    classes = inspect.getmro(student) if inspect.isclass(student) else [inspect.unwrap(student)]
-    for thing in classes:
+def ready_made(student: Any, names: Iterable[str] = ()) -> str | None:
+    """Where an answer comes from, if it was not written but imported or inherited.
+
+    A class may well inherit from one of PyTorch's, if it is not among `names`.
+    """
+    is_class = inspect.isclass(student)
+    for thing in inspect.getmro(student) if is_class else [inspect.unwrap(student)]:
         module = getattr(thing, "__module__", None) or type(thing).__module__
+        name = getattr(thing, "__name__", type(thing).__name__)
         root = module.split(".")[0]
-        if root in PACKAGES or (root in ("torch", "builtins") and thing not in PLAIN):
-            return f"{module}.{getattr(thing, '__name__', type(thing).__name__)}"
+        if root in PACKAGES or (root in ("torch", "builtins") and (name in names or not is_class)):
+            return f"{module}.{name}"
     return None
-
-
-def _plain() -> set[Any]:
-    """What an answer may well inherit from."""
-    import torch
-
-    return {object, torch.nn.Module}
-
-
-PLAIN = _plain()
