@@ -1,227 +1,133 @@
-"""The attention lab's checks: every mistake earns its own hint, every right answer passes."""
+"""The attention lab's references give what PyTorch, Transformers and literal loops give."""
 
 import math
 
-import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from tutor_lib.checks.attention import LAB
-from tutor_lib.checks.compare import alike, close
-from tutor_lib.checks.diagnose import Exercise
-from tutor_lib.checks.run import run
+from tutor_lib.checks.attention import LAB, layers
+from tutor_lib.checks.compare import close
+from tutor_lib.checks.draw import Draw
 
-mpl.use("Agg")
+EXERCISES = LAB.exercises
 
-EXERCISES = {name: part for name, part in LAB.parts.items() if isinstance(part, Exercise)}
-MISCONCEPTIONS = [(name, m) for name, part in EXERCISES.items() for m in part.misconceptions]
-IDS = [f"{name}-{m.name}" for name, m in MISCONCEPTIONS]
 
+def cases(part, seed=3):
+    return LAB.parts[part].cases(Draw(torch.Generator().manual_seed(seed)))
 
-@pytest.mark.parametrize(("exercise", "misconception"), MISCONCEPTIONS, ids=IDS)
-def test_each_misconception_earns_its_own_hint(exercise, misconception):
-    for seed in (0, 1, 2):
-        told = EXERCISES[exercise].diagnose(misconception.wrong, seed)
-        assert told is not None
-        assert told.startswith(misconception.hint), told
 
+def test_numpy_head_is_pytorchs_attention():
+    for case in cases("numpy_head"):
+        x, *w = map(torch.from_numpy, case)
+        q, k, v = (x @ each for each in w)
+        output, weights = EXERCISES["numpy_head"].reference(*case)
+        assert isinstance(output, np.ndarray)
+        assert output.dtype == case[0].dtype
+        assert close(F.scaled_dot_product_attention(q[None], k[None], v[None])[0], output).all()
+        assert close(F.softmax(q @ k.T * q.size(1) ** -0.5, -1), weights).all()
 
-@pytest.mark.parametrize("name", EXERCISES)
-def test_no_two_misconceptions_hide_behind_each_other(name):
-    hints = [m.hint for m in EXERCISES[name].misconceptions]
-    shared = {h for h in hints if hints.count(h) > 1}
-    assert len(hints) >= 8
-    assert all("lines up" in h for h in shared)  # one hint for a maximum or a sum without keepdim
 
-
-def _gap(part, wrong):
-    """How far wrong values are from right ones; infinitely, if shape, type or dtype differ."""
-    gap = 0.0
-    for case in part.cases(torch.Generator().manual_seed(0)):
-        ours, theirs = run(part.reference, case).value, run(wrong, case).value
-        if not alike(ours, theirs):
-            return math.inf
-        both = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
-        gap = max(gap, *(_distance(right, seen) for right, seen in both))
-    return gap
-
-
-def _distance(right, seen):
-    clear = (right.double() - seen.double()).abs().nan_to_num(math.inf, math.inf)
-    return torch.where(right == seen, 0, clear).max().item()
-
-
-@pytest.mark.parametrize(("exercise", "misconception"), MISCONCEPTIONS, ids=IDS)
-def test_a_mistake_changes_results_a_hundred_times_more_than_the_tolerance(exercise, misconception):
-    """Checks elsewhere drew inputs so large that forgetting 1/√D changed nothing they could see."""
-    assert _gap(EXERCISES[exercise], misconception.wrong) > 1e-2
-
-
-# --- right answers of other make-ups ------------------------------------------------------------
-
-
-def softmax_by_loop(x, dim):
-    rows = x.movedim(dim, -1).reshape(-1, x.shape[dim])
-    out = torch.empty_like(rows)
-    for i, row in enumerate(rows):
-        top = max(row.tolist())
-        exps = [math.exp(value - top) for value in row.tolist()]
-        out[i] = torch.tensor([e / sum(exps) for e in exps])
-    return out.reshape(x.movedim(dim, -1).shape).movedim(-1, dim)
-
-
-def softmax_by_logsumexp(x, dim):
-    return (x - x.logsumexp(dim, keepdim=True)).exp()
-
-
-def softmax_over_the_global_maximum(numbers, dim=-1):
-    # The maximum of the whole tensor cancels as well as that of each row.
-    exps = torch.exp(numbers - numbers.max())
-    return exps / torch.sum(exps, dim=dim, keepdim=True)
-
-
-def softmax_in_float64(x, dim):
-    x = x.double()
-    e = torch.exp(x - torch.max(x, dim, keepdim=True).values)
-    return e / e.sum(dim, keepdims=True)
-
-
-def softmax_by_unsqueeze(x, dim):
-    e = (x - x.max(dim)[0].unsqueeze(dim)).exp_()
-    return e.div_(e.sum(dim).unsqueeze(dim))
-
-
-def softmax_of_torch(x, dim):
-    return F.softmax(x, dim=dim)
-
-
-def scores_einsum(q, k):
-    return torch.einsum("...td,...sd->...ts", q, k) / q.shape[-1] ** 0.5
-
-
-def scores_loop(q, k):
-    *front, T, D = q.shape
-    out = torch.zeros(*front, T, k.shape[-2], dtype=q.dtype)
-    for t in range(T):
-        for s in range(k.shape[-2]):
-            out[..., t, s] = (q[..., t, :] * k[..., s, :]).sum(-1) / math.sqrt(D)
-    return out
-
-
-def scores_float64(q, k):
-    return torch.matmul(q.double(), k.double().mT) * q.size(-1) ** -0.5
-
-
-def scores_prescaled(queries, keys):
-    return (queries / torch.tensor(queries.size(-1)).sqrt()) @ keys.swapaxes(-1, -2)
-
-
-def scores_broadcast(q, k):
-    return (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(dim=-1) / math.sqrt(k.size(-1))
-
-
-def mask_by_comparison(T):
-    return torch.arange(T)[None, :] <= torch.arange(T)[:, None]
-
-
-def mask_by_lists(n):
-    return torch.tensor([[s <= t for s in range(n)] for t in range(n)])
-
-
-def mask_not_upper(T):
-    return ~torch.triu(torch.ones(T, T, dtype=torch.bool), diagonal=1)
-
-
-def mask_from_floats(T):
-    return torch.tril(torch.ones((T, T))) == 1
-
-
-def mask_by_rows(T):
-    mask = torch.zeros(T, T).bool()
-    for t in range(T):
-        mask[t, : t + 1] = True
-    return mask
-
-
-def attention_einsum(q, k, v, mask=None):
-    scores = torch.einsum("...td,...sd->...ts", q, k) / math.sqrt(q.size(-1))
-    if mask is not None:
-        scores = torch.where(mask, scores, torch.tensor(-torch.inf, dtype=scores.dtype))
-    p = scores.softmax(-1)
-    return torch.einsum("...ts,...sd->...td", p, v), p
-
-
-def attention_additive(q, k, v, mask=None):
-    bias = 0 if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -math.inf)
-    weights = F.softmax(q @ k.mT / math.sqrt(q.size(-1)) + bias, dim=-1)
-    return weights @ v, weights
-
-
-def attention_large_negative(q, k, v, mask=None):
-    scores = q @ k.mT / math.sqrt(q.size(-1))
-    if mask is not None:
-        scores = scores.masked_fill(mask == 0, -1e9)
-    weights = torch.softmax(scores, -1)
-    return [torch.matmul(weights, v), weights]
-
-
-def attention_renormalised(q, k, v, mask=None):
-    weights = torch.exp(q @ k.mT / math.sqrt(q.size(-1)))
-    if mask is not None:
-        weights = weights * mask
-    weights = weights / weights.sum(-1, keepdim=True)
-    return weights @ v, weights
-
-
-def attention_loop(q, k, v, mask=None):
-    scores = scores_loop(q, k)
-    if mask is not None:
-        scores[~mask.expand(scores.shape)] = float("-inf")
-    weights = softmax_by_loop(scores, -1)
-    output = torch.zeros(*q.shape[:-1], v.size(-1), dtype=v.dtype)
-    for s in range(k.size(-2)):
-        output += weights[..., :, s, None] * v[..., s, :].unsqueeze(-2)
-    return output, weights
-
-
-def attention_float64(q, k, v, mask=None):
-    return attention_einsum(q.double(), k.double(), v.double(), mask)
-
-
-RIGHT = {
-    "softmax": [softmax_by_loop, softmax_by_logsumexp, softmax_over_the_global_maximum,
-                softmax_in_float64, softmax_by_unsqueeze, softmax_of_torch],
-    "attention_scores": [scores_einsum, scores_loop, scores_float64, scores_prescaled,
-                         scores_broadcast],
-    "causal_mask": [mask_by_comparison, mask_by_lists, mask_not_upper, mask_from_floats,
-                    mask_by_rows],
-    "attention": [attention_einsum, attention_additive, attention_large_negative,
-                  attention_renormalised, attention_loop, attention_float64],
-}  # fmt: skip
-RIGHT_PAIRS = [(name, answer) for name, answers in RIGHT.items() for answer in answers]
-
-
-@pytest.mark.parametrize(
-    ("exercise", "answer"), RIGHT_PAIRS, ids=[a.__name__ for _, a in RIGHT_PAIRS]
-)
-def test_right_answers_of_other_make_ups_pass(exercise, answer):
-    assert len(RIGHT[exercise]) >= 5
-    for seed in (0, 1):
-        told = EXERCISES[exercise].diagnose(answer, seed)
-        assert told is None, told
-
-
-def test_the_references_are_pytorchs():
-    for case in EXERCISES["attention"].cases(torch.Generator().manual_seed(3)):
-        q, k, v, *mask = case
-        oracle = F.scaled_dot_product_attention(q, k, v, *mask)
-        output, weights = EXERCISES["attention"].reference(*case)
-        assert close(oracle, output).all()
-        identity = torch.eye(k.size(-2), dtype=k.dtype).expand(*k.shape[:-2], -1, -1)
-        assert close(F.scaled_dot_product_attention(q, k, identity, *mask), weights).all()
-    for q, k in EXERCISES["attention_scores"].cases(torch.Generator().manual_seed(3)):
+def test_attention_scores_are_dot_products():
+    for q, k in cases("attention_scores"):
         scores = EXERCISES["attention_scores"].reference(q, k)
         assert close(torch.einsum("...td,...sd->...ts", q, k) * q.size(-1) ** -0.5, scores).all()
-    for (n,) in EXERCISES["causal_mask"].cases(torch.Generator()):
-        assert EXERCISES["causal_mask"].reference(n).tolist() == mask_by_lists(n).tolist()
+
+
+def test_the_causal_mask_is_its_definition():
+    for (n,) in cases("causal_mask"):
+        literal = [[s <= t for s in range(n)] for t in range(n)]
+        assert EXERCISES["causal_mask"].reference(n).tolist() == literal
+
+
+@pytest.mark.parametrize("part", ["attention", "attention_mask"])
+def test_attention_is_pytorchs(part):
+    for case in cases(part):
+        q, k, v, *mask = case
+        output, weights = EXERCISES["attention"].reference(*case)
+        assert close(F.scaled_dot_product_attention(q, k, v, *mask), output).all()
+        identity = torch.eye(k.size(-2), dtype=k.dtype).expand(*k.shape[:-2], -1, -1)
+        assert close(F.scaled_dot_product_attention(q, k, identity, *mask), weights).all()
+
+
+@pytest.mark.parametrize("part", ["softmax", "softmax_large"])
+def test_softmax_is_its_formula(part):
+    for x, dim in cases(part):
+        rows = EXERCISES["softmax"].reference(x, dim).movedim(dim, -1).flatten(0, -2)
+        for row, got in zip(x.movedim(dim, -1).flatten(0, -2).tolist(), rows.tolist(), strict=True):
+            total = sum(math.exp(value - max(row)) for value in row)
+            for value, probability in zip(row, got, strict=True):
+                assert probability == pytest.approx(math.exp(value - max(row)) / total, rel=1e-4)
+
+
+def test_large_numbers_overflow_a_careless_softmax():
+    for x, dim in cases("softmax_large"):
+        careless = x.exp() / x.exp().sum(dim, keepdim=True)
+        if x.isfinite().all():
+            assert careless.isnan().any()
+
+
+def turned_by_transformers(x, base):
+    """Hugging Face's Llama: x is (B, H, T, D)."""
+    modeling = pytest.importorskip("transformers.models.llama.modeling_llama")
+    T, D = x.shape[-2:]
+    angles = torch.arange(T)[:, None] * base ** (-torch.arange(0, D, 2).double() / D)
+    both = torch.cat((angles, angles), -1)[None].to(x.dtype)
+    return modeling.apply_rotary_pos_emb(x, x, both.cos(), both.sin())[0]
+
+
+@pytest.mark.parametrize("part", ["rotate", "rotate_pair"])
+def test_rotate_is_that_of_transformers(part):
+    for x, base in cases(part):
+        flat = x.reshape(1, -1, *x.shape[-2:])
+        expected = turned_by_transformers(flat, base).view(x.shape)
+        assert close(expected, EXERCISES["rotate"].reference(x, base)).all()
+
+
+def pytorchs_layer(x, projections, H, mask=None, context=None):
+    """nn.MultiheadAttention with these matrices; its mask is True where nobody may look."""
+    theirs = nn.MultiheadAttention(x.size(-1), H, bias=False, batch_first=True).to(x.dtype)
+    theirs.load_state_dict(
+        {"in_proj_weight": projections[:3].flatten(0, 1), "out_proj.weight": projections[3]}
+    )
+    source = x if context is None else context
+    if mask is not None and mask.ndim == 4:
+        mask = mask.expand(-1, H, -1, -1).flatten(0, 1)
+    mask = None if mask is None else ~mask
+    return theirs(x, source, source, attn_mask=mask, average_attn_weights=False)
+
+
+OPTIONS = {"": (), "_mask": ("mask",), "_cross": ("context",)}
+
+
+@pytest.mark.parametrize("part", OPTIONS)
+def test_many_heads_are_pytorchs(part):
+    reference = EXERCISES["MultiHeadAttention"].reference
+    for case in cases(f"MultiHeadAttention{part}"):
+        x, projections, H, *given = case
+        options = dict(zip(OPTIONS[part], given, strict=True))
+        layer = layers.layer(reference, x, projections, H)
+        theirs = pytorchs_layer(x, projections, H, **options)
+        for expected, got in zip(theirs, layer(x, **options), strict=True):
+            assert close(expected, got).all()
+
+
+def test_many_heads_with_rope_are_turned_by_transformers():
+    reference = EXERCISES["MultiHeadAttention"].reference
+    for x, projections, H, base in cases("MultiHeadAttention_rope"):
+        q, k, v = ((x @ w.T).unflatten(-1, (H, -1)).transpose(1, 2) for w in projections[:3])
+        q, k = turned_by_transformers(q, base), turned_by_transformers(k, base)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
+        layer = layers.layer(reference, x, projections, H, base)
+        assert close(mixed @ projections[3].T, layer(x)[0]).all()
+
+
+@pytest.mark.parametrize("part", [p for p in LAB.parts if "MultiHead" in p])
+def test_softmax_of_many_heads_does_not_saturate(part):
+    """Where one weight is nearly 1, forgetting √D changes nothing that a check could see."""
+    for case in cases(part):
+        weights = LAB.parts[part].drive(EXERCISES["MultiHeadAttention"].reference, *case)[1]
+        assert weights.amax(-1).mean() < 0.8
+        assert weights.std(-1).mean() > 0.03
