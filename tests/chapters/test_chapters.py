@@ -40,7 +40,7 @@ def tags(cell) -> set[str]:
 
 def test_it_begins_with_goals_and_ends_with_a_summary(page):
     text = page.read_text()
-    start = text.split("\n# ", 1)[1]
+    start = f"\n{text}".split("\n# ", 1)[1]
     assert ":::{admonition} Goals" in "\n".join(start.splitlines()[:5])
     headings = re.findall(r"^## (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
     assert headings[-1] == "In short"
@@ -119,11 +119,11 @@ def test_a_prediction_is_settled_by_a_folded_output_and_explained(chapter):
             assert re.search(rf"^- .*\*\*{wrong}\*\*", answer, re.M), wrong
 
 
-def test_it_holds_no_outputs_and_its_cells_compile(page):
-    text = page.read_text()
+def test_it_holds_no_outputs_and_its_cells_compile(chapter):
+    text = chapter.read_text()
     assert "image/png" not in text
     assert "data:image" not in text
-    for cell in cells(page):
+    for cell in cells(chapter):
         assert cell.get("outputs", []) == []
         ast.parse(cell.source)
         longest = max(map(len, cell.source.splitlines()), default=0)
