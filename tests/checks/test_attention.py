@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.cells import cell
+from tests.checks.answers.attention import ByView
 from tutor_lib.checks.attention import LAB, layers
 from tutor_lib.checks.compare import close
 from tutor_lib.checks.draw import Draw
@@ -55,8 +57,9 @@ def test_attention_is_pytorchs(part):
 @pytest.mark.parametrize("part", ["softmax", "softmax_large"])
 def test_softmax_is_its_formula(part):
     for x, dim in cases(part):
-        rows = EXERCISES["softmax"].reference(x, dim).movedim(dim, -1).flatten(0, -2)
-        for row, got in zip(x.movedim(dim, -1).flatten(0, -2).tolist(), rows.tolist(), strict=True):
+        result = EXERCISES["softmax"].reference(x, dim)
+        rows, results = (t.movedim(dim, -1).reshape(-1, x.size(dim)) for t in (x, result))
+        for row, got in zip(rows.tolist(), results.tolist(), strict=True):
             total = sum(math.exp(value - max(row)) for value in row)
             for value, probability in zip(row, got, strict=True):
                 assert probability == pytest.approx(math.exp(value - max(row)) / total, rel=1e-4)
@@ -110,7 +113,8 @@ def test_many_heads_are_pytorchs(part):
         options = dict(zip(OPTIONS[part], given, strict=True))
         layer = layers.layer(reference, x, projections, H)
         theirs = pytorchs_layer(x, projections, H, **options)
-        for expected, got in zip(theirs, layer(x, **options), strict=True):
+        mine = layer(x, options.get("mask"), options.get("context"))
+        for expected, got in zip(theirs, mine, strict=True):
             assert close(expected, got).all()
 
 
@@ -131,3 +135,14 @@ def test_softmax_of_many_heads_does_not_saturate(part):
         weights = LAB.parts[part].drive(EXERCISES["MultiHeadAttention"].reference, *case)[1]
         assert weights.amax(-1).mean() < 0.8
         assert weights.std(-1).mean() > 0.03
+
+
+def test_a_projection_that_cannot_learn_is_seen():
+    exercise = EXERCISES["MultiHeadAttention"]
+    source = cell(ByView, "MultiHeadAttention", exercise.lent)
+    detached = source.replace("self.v_proj(context)", "(context @ self.v_proj.weight.data.T)")
+    notebook = {"__name__": "notebook", **exercise.lent}
+    exec(detached, notebook)
+    for part in exercise.parts:
+        told = part.diagnose(notebook["MultiHeadAttention"])
+        assert "the gradient that reaches projections is not" in told

@@ -1,10 +1,12 @@
 """Inputs for multi-head attention, and how a student's layer is put to work on them."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.func import functional_call
 
 from tutor_lib.checks.diagnose import Arguments
 from tutor_lib.checks.draw import Draw
@@ -52,10 +54,11 @@ def rope_cases(draw: Draw) -> list[Arguments]:
     return [(*_inputs(draw, *s[:3]), *s[3:]) for s in sizes]
 
 
-def layer(make: Any, x: Tensor, projections: Tensor, *sizes: Any) -> nn.Module:
-    """The student's layer with these matrices in it."""
+def layer(make: Any, x: Tensor, projections: Tensor, *sizes: Any) -> Callable[..., Any]:
+    """The student's layer with these matrices in it, through which they can be learned."""
     state = {f"{name}.weight": w for name, w in zip(NAMES, projections, strict=True)}
-    return loaded(built(make, x.size(-1), *sizes), state, like=x)
+    module = loaded(built(make, x.size(-1), *sizes), state, like=x)
+    return lambda *given: functional_call(module, state, given)
 
 
 def attend_to_self(make: Any, x: Tensor, projections: Tensor, H: int) -> Any:

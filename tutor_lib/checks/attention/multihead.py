@@ -14,8 +14,6 @@ from tutor_lib.checks.attention.scores import attention_scores
 from tutor_lib.checks.attention.softmax import softmax
 from tutor_lib.checks.diagnose import Exercise
 
-# ruff: noqa: D102 (the steps of Reference are told by their names)
-
 Pair = tuple[Tensor, Tensor]
 Three = tuple[Tensor, Tensor, Tensor]
 Maybe = Tensor | None

@@ -5,8 +5,6 @@ from torch import Tensor
 
 from tutor_lib.checks.attention.multihead import Maybe, Reference, Three, multihead, turned
 
-# ruff: noqa: D102 (each class differs in one step of Reference, and its docstring says how)
-
 # --- the mask -----------------------------------------------------------------------------------
 
 
