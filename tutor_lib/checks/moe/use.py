@@ -1,0 +1,118 @@
+"""Use a student's layer: what it computes, what learns in it, and what it costs."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tutor_lib.checks.diagnose import Arguments
+from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.modules import built, loaded
+from tutor_lib.checks.moe.speed import grows
+from tutor_lib.checks.run import Complaint
+
+WORK = "whether your experts work on more than half of all pairs of token and expert"
+
+
+def _layer(make: Any, router: Tensor, w_in: Tensor, w_out: Tensor, k: int) -> nn.Module:
+    """The student's layer with these numbers in its parameters."""
+    n_experts, d_model, d_ff = w_in.shape
+    state = {"router": router, "w_in": w_in, "w_out": w_out}
+    return loaded(built(make, d_model, d_ff, n_experts, k), state, w_in)
+
+
+def _case(draw: Draw, lead: tuple[int, int], d_model: int, d_ff: int, n: int, k: int) -> Arguments:
+    """x (B, T, C), router (C, E), w_in (E, C, F), w_out (E, F, C), k; logits of moderate size."""
+    weights = draw(n, d_model, d_ff) / 2, draw(n, d_ff, d_model) / 2
+    return draw(*lead, d_model), draw(d_model, n) / 2, *weights, k
+
+
+def cases(draw: Draw) -> list[Arguments]:
+    """Inputs on which to compare values."""
+    double = _case(draw, (5, 2), 3, 7, 5, 2)
+    return [
+        _case(draw, (2, 3), 4, 8, 4, 2),
+        _case(draw, (2, 7), 5, 11, 3, 2),
+        _case(draw, (3, 5), 7, 2, 11, 3),  # more experts than some tokens could keep busy
+        _case(draw, (5, 5), 5, 5, 5, 2),  # all sizes equal: mix-ups still multiply
+        _case(draw, (1, 1), 2, 3, 13, 5),
+        _case(draw, (3, 2), 5, 7, 3, 1),
+        tuple(t.double() if isinstance(t, Tensor) else t for t in double),
+    ]
+
+
+def values(make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int) -> Tensor:
+    """What the layer makes of x."""
+    with torch.no_grad():  # whether it learns is a part of its own
+        return _layer(make, router, w_in, w_out, k)(x)
+
+
+def learning(
+    make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
+) -> tuple[bool, ...]:
+    """Does each parameter, and what came before the layer, get a gradient?"""
+    layer = _layer(make, router, w_in, w_out, k)
+    x = x.clone().requires_grad_()
+    leaves = [*(layer.get_parameter(name) for name in ("router", "w_in", "w_out")), x]
+    with torch.enable_grad():
+        result = layer(x)
+        if not isinstance(result, Tensor):
+            raise Complaint("There is no tensor in what your layer returns yet.")
+        if not result.requires_grad:
+            return (False,) * len(leaves)
+        gradients = torch.autograd.grad(result.square().sum(), leaves, materialize_grads=True)
+    # What rounding leaves of a gradient that should be 0 is no gradient.
+    return tuple(bool(g.abs().max() > 1e-5) for g in gradients)
+
+
+def one(draw: Draw) -> list[Arguments]:
+    """Tokens enough to keep every expert busy."""
+    return [_case(draw, (5, 7), 5, 11, 3, 2)]
+
+
+def work(
+    make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
+) -> tuple[bool, int]:
+    """Are more products computed than half of what all experts on all tokens would take?"""
+    layer = _layer(make, router, w_in, w_out, k)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        result = layer(x)
+    _experts_show(layer, x, result)
+    everything = 2 * 2 * x.size(0) * x.size(1) * w_in.numel()
+    return counter.get_total_flops() > everything / 2, len(result)
+
+
+def _experts_show(layer: nn.Module, x: Tensor, result: Any) -> None:
+    """Raise Complaint if the result does not depend on what the experts do."""
+    if isinstance(result, Tensor) and result.ndim:
+        with torch.no_grad():
+            layer.get_parameter("w_out").mul_(2)
+            again = layer(x)
+            layer.get_parameter("w_out").div_(2)
+        if not torch.equal(again, result):
+            return
+    raise Complaint("Nothing of what the experts compute shows in your layer's result yet.")
+
+
+def wide(draw: Draw) -> list[Arguments]:
+    """Many experts, of whom each token wants two."""
+    return [_case(draw, (7, 13), 5, 7, 17, 2)]
+
+
+def speed(
+    make: Any, x: Tensor, many: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
+) -> tuple[bool, int]:
+    """Does the layer run more lines of Python for `many` than for x?"""
+    layer = _layer(make, router, w_in, w_out, k)
+    with torch.no_grad():
+        result = layer(many)
+        _experts_show(layer, many, result)
+        extra = many.size(0) * many.size(1) - x.size(0) * x.size(1)
+        return grows(layer, x, many, extra), len(result)
+
+
+def longer(draw: Draw) -> list[Arguments]:
+    """A short batch and a long one, for the same layer."""
+    x, *rest = _case(draw, (2, 11), 5, 7, 3, 2)
+    return [(x, draw(2, 47, 5), *rest)]
