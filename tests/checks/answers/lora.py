@@ -224,12 +224,11 @@ def merge_in_place(model):
 
 
 def merge_by_data(model):
-    for name, m in model.named_modules():
+    for m in list(model.modules()):
         if not isinstance(m, LoRALinear) or m.merged:
             continue
         m.base.weight.data = m.base.weight.data + m.B.data @ m.A.data * m.scale
         m.merged = True
-    return name
 
 
 def merge_in_float64(model):
@@ -311,8 +310,12 @@ def _quantiles(n):
     return torch.distributions.Normal(0.0, 1.0).icdf(places)
 
 
-NF4_LEVELS = torch.cat([-_quantiles(7), torch.zeros(1), _quantiles(8).flip(0)]).float()
-NF4_LEVELS = NF4_LEVELS / NF4_LEVELS.max()
+def _levels():
+    levels = torch.cat([-_quantiles(7), torch.zeros(1), _quantiles(8).flip(0)])
+    return (levels / levels.max()).float()
+
+
+NF4_LEVELS = _levels()
 
 
 def quantize_by_distance(x):

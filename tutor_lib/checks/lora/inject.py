@@ -25,6 +25,12 @@ def _linears(model: nn.Module) -> list[str]:
     return [path for path, m in model.named_modules() if isinstance(m, nn.Linear)]
 
 
+def _at(model: nn.Module, path: str) -> nn.Linear:
+    layer = model.get_submodule(path)
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
 def _chosen(model: nn.Module, targets: Targets) -> list[str]:
     return [path for path in _linears(model) if path.split(".")[-1] in targets]
 
@@ -34,7 +40,7 @@ def _reference(model: nn.Module, targets: Targets, r: int, alpha: float) -> nn.M
 
 
 injecting = Exercise("inject_lora", _reference, uses=(lora_linear,), learns=False)
-injecting.part("inject_lora", 3, inject_parts.cases, inject_parts.structure, inject_parts.STRUCTURE)
+injecting.part("inject_lora", 2, inject_parts.cases, inject_parts.structure, inject_parts.STRUCTURE)
 injecting.part(
     "inject_lora_frozen",
     2,
@@ -77,7 +83,7 @@ def name_with_points(model: nn.Module, targets: Targets, r: int, alpha: float) -
     parent, and use the last part of the path."""
     model.requires_grad_(False)
     for path in _chosen(model, targets):
-        setattr(model, path, LoRALinear(model.get_submodule(path), r, alpha))
+        setattr(model, path, LoRALinear(_at(model, path), r, alpha))
     return model
 
 
@@ -126,7 +132,7 @@ def new_base(model: nn.Module, targets: Targets, r: int, alpha: float) -> nn.Mod
     learned is gone. Put them around the layers that are there."""
     model.requires_grad_(False)
     for path in _chosen(model, targets):
-        old, (parent, _, name) = model.get_submodule(path), path.rpartition(".")
+        old, (parent, _, name) = _at(model, path), path.rpartition(".")
         fresh = nn.Linear(old.in_features, old.out_features, old.bias is not None)
         setattr(model.get_submodule(parent), name, LoRALinear(fresh, r, alpha))
     return model

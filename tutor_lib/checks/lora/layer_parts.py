@@ -1,5 +1,7 @@
 """What is asked of a LoRALinear: to build one, to give it numbers, and to run it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -21,7 +23,7 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return layer
 
 
-def _made(student: type, weight: Tensor, bias: Tensor | None, r: int, alpha: float) -> nn.Module:
+def _made(student: type, weight: Tensor, bias: Tensor | None, r: int, alpha: float) -> Any:
     """The student's layer around a base; raises Complaint if its parts bear other names."""
     base = linear(weight, bias)
     layer = built(student, base, r, alpha)
@@ -42,7 +44,7 @@ def _made(student: type, weight: Tensor, bias: Tensor | None, r: int, alpha: flo
     return layer
 
 
-def _run(layer: nn.Module, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
+def _run(layer: Any, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
     output: Tensor = functional_call(layer, {"A": A, "B": B}, (x,))
     return output
 

@@ -42,7 +42,7 @@ merging.part(
 )
 unmerging = Exercise("unmerge", _unmerge, uses=(lora_linear,), learns=False)
 unmerging.part(
-    "unmerge", 2, merging_parts.unmerge_cases, merging_parts.unmerged, merging_parts.SEEN
+    "unmerge", 1, merging_parts.unmerge_cases, merging_parts.unmerged, merging_parts.SEEN
 )
 
 

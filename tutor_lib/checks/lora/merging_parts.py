@@ -30,7 +30,7 @@ def _model(W: Tensor, A: Tensor, B: Tensor, alpha: float) -> nn.Sequential:
 
 
 def _layers(model: nn.Sequential) -> tuple[LoRALinear, LoRALinear]:
-    first, second = model[0], model[1][1]
+    first, second = model[0], model.get_submodule("1.1")
     if not (isinstance(first, LoRALinear) and isinstance(second, LoRALinear)):
         raise Complaint(
             f"A LoRALinear of the model has become a {type(first).__name__}. The layers stay where "

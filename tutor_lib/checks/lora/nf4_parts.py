@@ -88,6 +88,6 @@ def dequantize_cases(draw: Draw) -> list[Arguments]:
 
 CODES = ("the codes", "the scales")
 ZEROS = ("the codes of a block of zeros", "what a block of zeros comes back as")
-quantizing.part("quantize_nf4", 3, cases, quantized, CODES)
+quantizing.part("quantize_nf4", 2, cases, quantized, CODES)
 quantizing.part("quantize_nf4_zeros", 1, zero_cases, of_zeros, ZEROS)
 dequantizing.part("dequantize_nf4", 2, dequantize_cases)
