@@ -76,7 +76,9 @@ def gap(exercise, wrong):
 
 
 def distance(right, seen):
-    """The largest difference, where one is; NaN and infinity count as infinite."""
+    """The largest difference, where one is; NaN, infinity and another word count as infinite."""
+    if isinstance(right, str):
+        return 0.0 if right == seen else math.inf
     right, seen = (torch.as_tensor(v).double() for v in (right, seen))
     if not right.numel():
         return 0.0

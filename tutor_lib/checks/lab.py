@@ -100,7 +100,8 @@ class Lab:
         bar = "■" * earned + "□" * (total - earned)
         points = self.parts[name].points
         worth = f"{points} point{'s' if points != 1 else ''}"
-        parts = "   ".join(f"{'✓' if p in self.passed else '○'} {p}" for p in self.parts)
+        # With a no-break space, so that a mark and its name stay on one line.
+        parts = "   ".join(f"{'✓' if p in self.passed else '○'}\u00a0{p}" for p in self.parts)
         return f"✓ {name}: right, {worth}.\n{bar} {earned} of {total} points so far\n{_fill(parts)}"
 
 
