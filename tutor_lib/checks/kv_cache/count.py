@@ -89,8 +89,8 @@ def without_prompt(write: Write, model: Any, prompt: Tensor, lengths: list[int])
 
 @count_tokens.misconception
 def formula_with_cache(write: Write, model: Any, prompt: Tensor, lengths: list[int]) -> list[int]:
-    """You return T + n − 1 whatever writes the text. That is what a cache should give; here it is to
-    be measured: call `write`, and look at model.tokens."""
+    """You return T + n − 1 whatever writes the text. That is what a cache should give; here it is
+    to be measured: call `write`, and look at model.tokens."""
     return [prompt.size(1) + n - 1 for n in lengths]
 
 

@@ -90,8 +90,8 @@ def check(ids: Tensor, positions: Tensor, mask: Tensor, caches: list[Any] | None
     wanted = (n_new, before + n_new)
     if mask.shape != wanted or mask.dtype != torch.bool:
         raise ValueError(
-            f"with {before} tokens in the caches and {n_new} coming, the mask must be bool {wanted}, "
-            f"got {_told(mask)}"
+            f"with {before} tokens in the caches and {n_new} coming, the mask must be bool "
+            f"{wanted}, got {_told(mask)}"
         )
 
 

@@ -195,8 +195,8 @@ class Exchanged(Reference):
 
 @rolling.misconception
 class LengthOfTheWindow(Reference):
-    """Your length stops at the window. It counts all tokens that ever came: the model takes the next
-    token's position from it."""
+    """Your length stops at the window. It counts all tokens that ever came: the next token's
+    position is taken from it."""
 
     def update(self, k: Tensor, v: Tensor) -> Pair:
         keys, values = super().update(k, v)

@@ -70,8 +70,8 @@ def query_heads(config: DecoderConfig, T: int, B: int, dtype: torch.dtype) -> in
 
 @kv_cache_bytes.misconception
 def model_width(config: DecoderConfig, T: int, B: int, dtype: torch.dtype) -> int:
-    """You count C numbers for each token's key, the width of the model, or take D for C / K. But C is
-    shared out among the query heads; of keys, K heads of size D are kept: config.head_size."""
+    """You count C numbers for each token's key, the width of the model, or take D for C / K. But C
+    is shared out among the query heads; of keys, K heads of size D are kept: config.head_size."""
     return 2 * config.n_layers * config.d_model * T * B * dtype.itemsize
 
 

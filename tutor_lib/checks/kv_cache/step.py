@@ -82,8 +82,8 @@ def without_caches(model: Any, token: Tensor, caches: list[Any]) -> Tensor:
 
 @decode_step.misconception
 def sees_itself_alone(model: Any, token: Tensor, caches: list[Any]) -> Tensor:
-    """Your mask has one column, for the new token alone. It needs one for each key: S columns, those
-    in the caches and the new one."""
+    """Your mask has one column, for the new token alone. It needs one for each key: S columns,
+    those in the caches and the new one."""
     positions = torch.tensor([caches[0].length], device=token.device)
     mask = torch.ones(1, 1, dtype=torch.bool, device=token.device)
     return model(token[:, None], positions, mask, caches)[:, -1]
