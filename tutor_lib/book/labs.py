@@ -28,7 +28,7 @@ def offer_notebook(
         data = base64.b64encode(source.read_bytes()).decode()
         offer = OFFER.format(name=source.name, data=data)
         context["body"] = context["body"].replace("</h1>", f"</h1>{offer}", 1)
-        context["sourcename"] = ""
+        context["offers_notebook"] = True
 
 
 def setup(app: Sphinx) -> None:
