@@ -6,11 +6,13 @@ from collections import Counter
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from tutor_lib.checks.compare import close
 from tutor_lib.checks.draw import Draw
 from tutor_lib.checks.moe import LAB
+from tutor_lib.checks.moe.products import Products
 from tutor_lib.checks.moe.speed import grows, lines_run
 
 E = LAB.exercises
@@ -152,6 +154,32 @@ def test_tracing_leaves_a_debugger_where_it_was():
         assert sys.gettrace() is tracer
     finally:
         sys.settrace(before)
+
+
+A, W, V = torch.ones(3, 5, 7), torch.ones(11, 7, 2), torch.ones(7)
+COUNTED = {
+    "matmul": lambda: A @ W[0],
+    "method": lambda: A.flatten(0, 1).mm(W[0]),
+    "linear": lambda: nn.Linear(7, 2)(A),
+    "added": lambda: torch.addmm(torch.zeros(2), A[0], W[0]),
+    "broadcast": lambda: A.flatten(0, 1) @ W,
+    "einsum": lambda: torch.einsum("btc,ecf->betf", A, W),
+    "einsum with dots": lambda: torch.einsum("...tc, ecf -> ...etf", A, W),
+    "einsum of a list": lambda: torch.einsum("tc,c->t", [A[0], V]),
+    "stacked": lambda: torch.bmm(A, W[:3]),
+    "vector": lambda: A[0].mv(V),
+}
+
+
+@pytest.mark.parametrize("product", COUNTED)
+def test_products_are_counted_as_pytorch_counts_them(product):
+    """PyTorch's counter counts a multiplication and an addition as two operations."""
+    with torch.no_grad(), Products() as products:
+        COUNTED[product]()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        COUNTED[product]()
+    expected = 7 * 5 if product == "vector" else counter.get_total_flops() / 2
+    assert products.count == expected > 0
 
 
 EMPTY = {

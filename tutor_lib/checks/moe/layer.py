@@ -51,7 +51,13 @@ class _Reference(nn.Module):
         return self.flat(x).view_as(x)
 
 
-MoE = Exercise("MoE", _Reference, uses=(top_k_gating, dispatch, combine), learns=False)
+MoE = Exercise(
+    "MoE",
+    _Reference,
+    uses=(top_k_gating, dispatch, combine),
+    welcome=("tutor_lib.checks.moe.products",),  # which PyTorch calls from the student's products
+    learns=False,
+)
 MoE.part("MoE", 2, use.cases, use.values, results=("the layer's output",))
 LEARN = tuple(f"whether a gradient reaches {name}" for name in ("router", "w_in", "w_out", "x"))
 MoE.part("MoE_gradient", 1, use.one, use.learning, results=LEARN)

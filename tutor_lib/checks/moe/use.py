@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from tutor_lib.checks.diagnose import Arguments
 from tutor_lib.checks.draw import Draw
 from tutor_lib.checks.modules import built, loaded
+from tutor_lib.checks.moe.products import Products
 from tutor_lib.checks.moe.speed import grows
 from tutor_lib.checks.run import Complaint
 
@@ -76,11 +76,11 @@ def work(
 ) -> tuple[bool, int]:
     """Are more products computed than half of what all experts on all tokens would take?"""
     layer = _layer(make, router, w_in, w_out, k)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), Products() as products:
         result = layer(x)
     _experts_show(layer, x, result)
-    everything = 2 * 2 * x.size(0) * x.size(1) * w_in.numel()
-    return counter.get_total_flops() > everything / 2, len(result)
+    everything = x.size(0) * x.size(1) * (w_in.numel() + w_out.numel())
+    return products.count > everything / 2, len(result)
 
 
 def _experts_show(layer: nn.Module, x: Tensor, result: Any) -> None:
