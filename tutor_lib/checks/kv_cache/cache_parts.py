@@ -14,10 +14,7 @@ UPDATE = (
     *(f"the {what} of update {i}" for i in (1, 2, 3) for what in ("keys", "values")),
     "the length",
 )
-CROP = (
-    "the length after crop",
-    "whether an update after crop gives what it gives in a cache that was filled only so far",
-)
+CROP = ("the length after crop",)
 ROOM = (
     "whether an update that does not fit raises ValueError",
     "what the refused update adds to the length",
@@ -80,10 +77,21 @@ def crop(student: Any, k: Tensor, v: Tensor, room: int, filled: int, to: int) ->
     after = held.length(cache)
     seen = held.updated(cache, k[:, :, filled:][:, :, :1], v[:, :, filled:][:, :, :1])
     wanted = held.updated(beside, k[:, :, filled:][:, :, :1], v[:, :, filled:][:, :, :1])
-    # Only what is filled: what lies behind it is for the part of update.
-    return after, all(
-        torch.equal(x[:, :, : to + 1], y[:, :, : to + 1]) for x, y in zip(seen, wanted, strict=True)
-    )
+    for one, other in zip(seen, wanted, strict=True):
+        # Only what is filled: what lies behind it is for the part of update.
+        if one.shape != other.shape or not torch.equal(one[:, :, : to + 1], other[:, :, : to + 1]):
+            raise Complaint(
+                f"After filling {filled} positions and crop({to}), an update of one token returns "
+                f"{_shape(one, other)}. It should go on as if no more than {to} had ever come."
+            )
+    return after
+
+
+def _shape(one: Tensor, other: Tensor) -> str:
+    """What is returned after crop, against a cache that was never filled further."""
+    if one.shape == other.shape:
+        return "other numbers than in a cache that was filled so far only"
+    return f"shape {tuple(one.shape)}; in a cache that was filled so far only, {tuple(other.shape)}"
 
 
 def _one_by_one(cache: Any, k: Tensor, v: Tensor) -> None:

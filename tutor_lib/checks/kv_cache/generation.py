@@ -50,8 +50,8 @@ def _text(student: Any, model: Any, prompt: Tensor, n: int) -> Any:
     again = student(model, prompt, n)
     if isinstance(text, Tensor) and not torch.equal(text, again):
         raise Complaint(
-            "Called a second time with the same prompt, your function gives another text. "
-            "Something is left from the first call: make new caches in each."
+            "Called a second time with the same prompt, your function gives another text. Does it "
+            "choose at random, or is something left from the first call, such as its caches?"
         )
     return text
 

@@ -1,7 +1,7 @@
 """A decoder that is told everything: where its tokens stand, who may look, what is kept."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from tutor_lib.model.decoder import Decoder
 Repeat = Callable[[Tensor, int], Tensor]
 
 
+@runtime_checkable
 class Cache(Protocol):
     """What the decoder asks of a cache: one a layer."""
 
@@ -47,7 +48,7 @@ class BareDecoder(nn.Module):
         """
         check(ids, positions, mask, caches)
         self.tokens += ids.numel()
-        x = self.decoder.embed(ids, positions=positions[None])  # (B, T, C)
+        x = self.decoder.embed(ids, positions=positions.expand(ids.shape))  # (B, T, C)
         block: Any
         for layer, block in enumerate(self.decoder.blocks):
             cache = caches[layer] if caches else None
