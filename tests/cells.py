@@ -1,6 +1,7 @@
 """Turn functions and classes of a module into what a student would have typed."""
 
 import ast
+import functools
 import importlib
 import inspect
 from collections.abc import Collection
@@ -53,6 +54,7 @@ class _Gathered:
             self.lines.append(line)
 
 
+@functools.cache
 def _statements(module: ModuleType) -> dict[str, ast.stmt]:
     """What each name at the top of a module comes from."""
     tree = ast.parse(inspect.getsource(module))

@@ -288,6 +288,16 @@ def test_another_precision_of_a_number_is_right():
     assert count.diagnose(lambda: np.int64(3)) is None
 
 
+def test_too_low_a_precision_is_not_taken_for_a_mistake_that_this_part_cannot_see():
+    """A cache that ignored its dtype was told about cropping, which the part never does."""
+    exercise = Exercise("doubled", lambda x: 2 * x)
+    part = exercise.part("doubled", 1, lambda draw: [(draw(3),), (draw(3).double(),)])
+    exercise.misconception(lambda x: 2 * x)
+    told = part.diagnose(lambda x: 2 * x.float())
+    assert "of dtype float32, but should be float64" in told
+    assert told.startswith("Called with x float64 (3,)")
+
+
 def test_leaving_python_is_no_way_out():
     def student(q, k):
         sys.exit(0)

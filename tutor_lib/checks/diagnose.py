@@ -249,4 +249,4 @@ def _tells(trial: Trial, its: Outcome) -> bool:
     """Does this input tell a mistake from the reference: by value, or by the very same error?"""
     if trial.theirs.error is not None:
         return str(trial.theirs.error) == str(its.error)
-    return not trial.right
+    return not (trial.right or agree(trial.ours.value, its.value))
