@@ -168,7 +168,9 @@ def run_lab(folder, lab):
     notebook.cells.append(nbformat.v4.new_code_cell(WHENCE))
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True,
                             resources={"metadata": {"path": str(path.parent)}})  # fmt: skip
-    alone = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "JUPYTER_NO_CONFIG": "1"}
+    # As the Validate button runs it: a closing part that trains takes a few steps only.
+    alone = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "JUPYTER_NO_CONFIG": "1",
+             "NBGRADER_EXECUTION": "validate"}  # fmt: skip
     return client.execute(env=os.environ | alone)
 
 
@@ -195,7 +197,7 @@ def test_a_lab_runs_from_it(unpacked, lab):
             checked += 1
         elif error is not None:
             # What a cell of the closing part did not define, the next one misses.
-            allowed = {"NotImplementedError"} | ({"NameError"} if unwritten else set())
+            allowed = {"NotImplementedError", *(["NameError", "KeyError"] if unwritten else [])}
             assert error.ename in allowed, "\n".join(error.traceback)
             unwritten = True
     assert checked >= 5
