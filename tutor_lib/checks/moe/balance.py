@@ -82,6 +82,14 @@ def first_choices_only(logits: Tensor, experts: Tensor) -> Tensor:
 
 
 @load_balancing_loss.misconception
+def last_idle_experts_left_out(logits: Tensor, experts: Tensor) -> Tensor:
+    """Your f ends at the last expert that was chosen; those after it have no share, not even 0.
+    Tell what counts how many experts there are."""
+    f = experts.flatten().bincount() / experts.numel()
+    return logits.size(1) * (f * logits.softmax(-1).mean(0)).sum()
+
+
+@load_balancing_loss.misconception
 def hard_twice(logits: Tensor, experts: Tensor) -> Tensor:
     """You use the shares of the choices in both places: E Σ f². Counts have no gradient, so no
     router would learn from it. One of the two is the mean probability P."""

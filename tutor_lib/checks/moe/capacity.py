@@ -87,6 +87,12 @@ def rounded_up_twice(n_tokens: int, n_experts: int, k: int, factor: float) -> in
 
 
 @expert_capacity.misconception
+def k_after_rounding(n_tokens: int, n_experts: int, k: int, factor: float) -> int:
+    """You round up before you multiply by k. Round once, at the end."""
+    return math.ceil(factor * n_tokens / n_experts) * k
+
+
+@expert_capacity.misconception
 def divided_by_k(n_tokens: int, n_experts: int, k: int, factor: float) -> int:
     """You divide by k. More choices a token need more room, not less: k multiplies."""
     return math.ceil(factor * n_tokens / (n_experts * k))
@@ -160,7 +166,7 @@ def _many(draw: Draw) -> list[Arguments]:
 
 
 drop_overflow = Exercise("drop_overflow", _reference)
-drop_overflow.part("drop_overflow", 2, _cases, results=("the weights",))
+drop_overflow.part("drop_overflow", 2, _cases, results=("the weight matrix",))
 drop_overflow.part("drop_overflow_speed", 1, _many, _speed, results=(LOOPS, "the number of rows"))
 
 

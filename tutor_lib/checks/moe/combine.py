@@ -50,7 +50,7 @@ def _many(draw: Draw) -> list[Arguments]:
 
 
 combine = Exercise("combine", _reference)
-combine.part("combine", 2, _cases, results=("the mixed answers",))
+combine.part("combine", 2, _cases, results=("the output",))
 combine.part("combine_speed", 1, _many, _speed, results=(LOOPS, "the number of rows"))
 
 

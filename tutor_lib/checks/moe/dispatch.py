@@ -64,7 +64,7 @@ def _many(draw: Draw) -> list[Arguments]:
 
 
 dispatch = Exercise("dispatch", _reference, learns=False)
-RESULTS = ("the order", "the lengths")
+RESULTS = ("the order", "the tensor of lengths")
 dispatch.part("dispatch", 2, _cases, results=RESULTS, laws=(_permutes, _sums))
 dispatch.part("dispatch_speed", 1, _many, _speed, results=(LOOPS, "the length of the order"))
 

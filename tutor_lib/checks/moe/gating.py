@@ -41,7 +41,7 @@ def _order(result: Pair, logits: Tensor, k: int) -> str | None:
 
 
 top_k_gating = Exercise("top_k_gating", _reference)
-RESULTS = ("the weights", "the experts")
+RESULTS = ("the weight matrix", "the matrix of experts")
 top_k_gating.part("top_k_gating", 3, _cases, results=RESULTS, laws=(_rows, _order))
 
 

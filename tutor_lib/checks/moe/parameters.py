@@ -24,7 +24,7 @@ def _reference(d_model: int, d_ff: int, n_experts: int, k: int) -> Pair:
 
 
 parameter_counts = Exercise("parameter_counts", _reference, learns=False)
-RESULTS = ("the total", "the active")
+RESULTS = ("the total count", "the active count")
 parameter_counts.part("parameter_counts", 2, _cases, results=RESULTS)
 
 

@@ -32,7 +32,7 @@ def cases(draw: Draw) -> list[Arguments]:
     """Inputs on which to compare values."""
     double = _case(draw, (5, 2), 3, 7, 5, 2)
     return [
-        _case(draw, (2, 3), 4, 8, 4, 2),
+        _case(draw, (2, 3), 4, 8, 5, 2),
         _case(draw, (2, 7), 5, 11, 3, 2),
         _case(draw, (3, 5), 7, 2, 11, 3),  # more experts than some tokens could keep busy
         _case(draw, (5, 5), 5, 5, 5, 2),  # all sizes equal: mix-ups still multiply
