@@ -25,8 +25,8 @@ def _model(V: int, C: int, r: int, tied: bool) -> Any:
 
 
 def _fraction(
-    student: Callable[[nn.Module], float], V: int, C: int, r: int, tied: bool, bias: bool
-) -> float:
+    student: Callable[[nn.Module], Any], V: int, C: int, r: int, tied: bool, bias: bool
+) -> Any:
     model = _model(V, C, r, tied)
     model.mix.bias.requires_grad_(bias)
     return student(model)

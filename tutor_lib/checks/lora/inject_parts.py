@@ -70,7 +70,11 @@ def put(p: Tensor, number: int) -> None:
 
 
 def _adapted(
-    student: Callable[..., nn.Module], model: nn.Module, targets: Targets, r: int, alpha: float
+    student: Callable[..., nn.Module],
+    model: nn.Module,
+    targets: Targets,
+    r: int,
+    alpha: int | float,
 ) -> dict[str, LoRALinear]:
     """The student's LoRA layers in `model`, by path."""
     with torch.random.fork_rng(devices=[]):
@@ -91,7 +95,7 @@ def structure(
     sizes: tuple[int, int, int],
     targets: Targets,
     r: int,
-    alpha: float,
+    alpha: int | float,
     times: int,
 ) -> tuple[str, Tensor, Tensor]:
     """Which layers were replaced, and what the model gives before and after A and B change."""
@@ -111,7 +115,7 @@ def freezing(
     sizes: tuple[int, int, int],
     targets: Targets,
     r: int,
-    alpha: float,
+    alpha: int | float,
 ) -> tuple[str, str]:
     """What trains besides A and B, and which of A and B do not."""
     model = Toy(*sizes).to(ids.device)

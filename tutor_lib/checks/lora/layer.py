@@ -13,7 +13,7 @@ from tutor_lib.checks.lora import layer_parts
 class LoRALinear(nn.Module):
     """W x + b + (α/r) B A x: the reference."""
 
-    def __init__(self, base: nn.Linear, r: int, alpha: float) -> None:
+    def __init__(self, base: nn.Linear, r: int, alpha: int | float) -> None:
         super().__init__()
         self.base, self.r, self.alpha, self.merged = base, r, alpha, False
         self.scale = self._scale_of(r, alpha)
@@ -22,7 +22,7 @@ class LoRALinear(nn.Module):
         nn.init.normal_(self.A, std=1 / math.sqrt(base.in_features))
         self._freeze()
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return alpha / r
 
     def _freeze(self) -> None:
@@ -39,7 +39,7 @@ class LoRALinear(nn.Module):
         return self._joined(x)
 
 
-lora_linear = Exercise("LoRALinear", LoRALinear)
+lora_linear = Exercise("LoRALinear", LoRALinear, welcome=(layer_parts.__name__,))
 lora_linear.part("LoRALinear", 3, layer_parts.cases, drive=layer_parts.output)
 lora_linear.part(
     "LoRALinear_start", 2, layer_parts.start_cases, layer_parts.start, layer_parts.STARTS
@@ -52,7 +52,7 @@ class without_scale(LoRALinear):
     """Your update is B A x as it is: the factor α/r is missing. Without it, another rank asks for
     another learning rate."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return 1.0
 
 
@@ -61,7 +61,7 @@ class alpha_alone(LoRALinear):
     """You multiply the update by α alone. The factor is α/r, so that a larger rank, whose sum has
     more terms, does not make a larger update."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return float(alpha)
 
 
@@ -69,7 +69,7 @@ class alpha_alone(LoRALinear):
 class alpha_times_rank(LoRALinear):
     """You multiply the update by α · r. The factor is α divided by r."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return float(alpha * r)
 
 
@@ -78,7 +78,7 @@ class alpha_over_root(LoRALinear):
     """You multiply the update by α/√r. That exists, under the name rsLoRA (rank-stabilised LoRA);
     LoRA as first published, and asked for here, divides by r itself."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return alpha / math.sqrt(r)
 
 
@@ -86,7 +86,7 @@ class alpha_over_root(LoRALinear):
 class rank_over_alpha(LoRALinear):
     """You multiply the update by r/α. It is the other way round: α/r."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return r / alpha
 
 
@@ -94,7 +94,7 @@ class rank_over_alpha(LoRALinear):
 class without_alpha(LoRALinear):
     """You divide the update by r, but α is missing from the numerator: the factor is α/r."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return 1 / r
 
 
@@ -103,7 +103,7 @@ class whole_division(LoRALinear):
     """Your factor is α/r without what comes after the point: // cuts it off, as int() does. Use
     the division that keeps it."""
 
-    def _scale_of(self, r: int, alpha: float) -> float:
+    def _scale_of(self, r: int, alpha: int | float) -> float:
         return float(alpha // r)
 
 

@@ -1,13 +1,16 @@
 """What is asked of a LoRALinear: to build one, to give it numbers, and to run it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from tutor_lib.checks.diagnose import Arguments
 from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.elsewhere import MAKERS
 from tutor_lib.checks.modules import built
 from tutor_lib.checks.run import Complaint
 
@@ -23,7 +26,9 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return layer
 
 
-def _made(student: type, weight: Tensor, bias: Tensor | None, r: int, alpha: float) -> Any:
+def _made(
+    student: Callable[..., Any], weight: Tensor, bias: Tensor | None, r: int, alpha: int | float
+) -> Any:
     """The student's layer around a base; raises Complaint if its parts bear other names."""
     base = linear(weight, bias)
     layer = built(student, base, r, alpha)
@@ -50,26 +55,26 @@ def _run(layer: Any, x: Tensor, A: Tensor, B: Tensor) -> Tensor:
 
 
 def output(
-    student: type,
+    student: Callable[..., Any],
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     A: Tensor,
     B: Tensor,
-    alpha: float,
+    alpha: int | float,
 ) -> Tensor:
     """What the layer gives once A and B hold numbers."""
     return _run(_made(student, weight, bias, len(A), alpha), x, A, B)
 
 
 def merged(
-    student: type,
+    student: Callable[..., Any],
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     A: Tensor,
     B: Tensor,
-    alpha: float,
+    alpha: int | float,
 ) -> Tensor:
     """What it gives when it is marked as merged; raises Complaint if it could not be merged."""
     layer = _made(student, weight, bias, len(A), alpha)
@@ -92,7 +97,12 @@ def merged(
 
 
 def start(
-    student: type, x: Tensor, weight: Tensor, bias: Tensor | None, r: int, alpha: float
+    student: Callable[..., Any],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    r: int,
+    alpha: int | float,
 ) -> tuple[str, int, bool, bool]:
     """A new layer: what trains, the rank of A, whether B is zero, and the output the base's."""
     layer = _made(student, weight, bias, r, alpha)
@@ -109,13 +119,33 @@ def start(
     return trains, rank, not layer.B.any().item(), unchanged
 
 
-def _on_its_device(student: type, r: int, alpha: float) -> None:
-    """Raise Complaint if a base on another device gets parameters on the CPU."""
-    layer = built(student, nn.Linear(3, 2, device="meta"), r, alpha)
-    if not (layer.A.is_meta and layer.B.is_meta):
+class _MadeHere(TorchFunctionMode):
+    """Notes the tensors that are made without a device: they lie on the CPU, wherever x is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: list[Tensor] = []  # kept, so that no other tensor gets their memory
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `func`, and note what it made; what is sent to a device is forgotten."""
+        result = func(*args, **(kwargs or {}))
+        if func in MAKERS and "device" not in (kwargs or {}):
+            self.tensors.append(result)
+        elif func in (Tensor.to, Tensor.type_as):
+            self.tensors = [t for t in self.tensors if t.data_ptr() != result.data_ptr()]
+        return result
+
+
+def _on_its_device(student: Callable[..., Any], r: int, alpha: int | float) -> None:
+    """Raise Complaint if a base on a GPU would get parameters on the CPU."""
+    base = nn.Linear(3, 2)
+    with _MadeHere() as made:
+        layer: Any = built(student, base, r, alpha)
+    here = {t.data_ptr() for t in made.tensors}
+    if any(p.data_ptr() in here for p in (layer.A, layer.B)):
         raise Complaint(
-            "This works on a CPU. On a GPU, A and B would lie on the CPU, away from base.weight. "
-            "Give new parameters the device of base.weight."
+            "This works on a CPU. If the base lay on a GPU, A or B would lie on the CPU, away from "
+            "it. Give new parameters the device of base.weight."
         )
 
 

@@ -15,7 +15,7 @@ Change = Callable[[nn.Module], object]
 Result = tuple[Tensor, Tensor, Tensor, bool, bool]
 
 
-def _layer(W: Tensor, A: Tensor, B: Tensor, alpha: float) -> LoRALinear:
+def _layer(W: Tensor, A: Tensor, B: Tensor, alpha: int | float) -> LoRALinear:
     layer = LoRALinear(linear(W, None), len(A), alpha)
     with torch.no_grad():
         layer.A.copy_(A)
@@ -23,7 +23,7 @@ def _layer(W: Tensor, A: Tensor, B: Tensor, alpha: float) -> LoRALinear:
     return layer
 
 
-def _model(W: Tensor, A: Tensor, B: Tensor, alpha: float) -> nn.Sequential:
+def _model(W: Tensor, A: Tensor, B: Tensor, alpha: int | float) -> nn.Sequential:
     """Two adapted layers, the second deeper down, with the first one's matrices on their side."""
     deeper = nn.Sequential(nn.Tanh(), _layer(W.T, B.T, A.T, alpha))
     return nn.Sequential(_layer(W, A, B, alpha), deeper)
@@ -46,7 +46,9 @@ def _seen(model: nn.Sequential, x: Tensor) -> Result:
     return W.detach(), (first.B @ first.A).detach(), model(x).detach(), marked, W.requires_grad
 
 
-def merged(student: Change, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: float) -> Result:
+def merged(
+    student: Change, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: int | float
+) -> Result:
     """A model after merge."""
     model = _model(W, A, B, alpha)
     student(model)
@@ -54,7 +56,7 @@ def merged(student: Change, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: f
 
 
 def merged_twice(
-    student: Change, W: Tensor, A: Tensor, B: Tensor, alpha: float
+    student: Change, W: Tensor, A: Tensor, B: Tensor, alpha: int | float
 ) -> tuple[bool, Tensor]:
     """Whether merge changed a weight, and what a second merge changed in it."""
     model = _model(W, A, B, alpha)
@@ -65,7 +67,7 @@ def merged_twice(
 
 
 def unmerged(
-    student: Change, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: float, times: int
+    student: Change, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: int | float, times: int
 ) -> Result:
     """A merged model after `times` calls of unmerge."""
     model = _model(W, A, B, alpha)
