@@ -20,7 +20,7 @@ def _delta(layer: LoRALinear) -> Tensor:
     return (layer.scale * layer.B @ layer.A).detach()
 
 
-def _add(layers: Iterable[LoRALinear], factor: float, merged: bool) -> None:
+def _add(layers: Iterable[LoRALinear], factor: int | float, merged: bool) -> None:
     """Add `factor` times ΔW to each base, and mark the layer."""
     for layer in layers:
         layer.base.weight.data += factor * _delta(layer)
