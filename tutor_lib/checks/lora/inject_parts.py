@@ -106,7 +106,7 @@ def structure(
     for number, path in enumerate(sorted(layers)):
         put(layers[path].A, 40 + 2 * number)
         put(layers[path].B, 41 + 2 * number)
-    return ", ".join(sorted(layers)), before, model(ids)
+    return ", ".join(sorted(layers)) or "empty", before, model(ids)
 
 
 def freezing(
@@ -125,7 +125,7 @@ def freezing(
     update = {id(p) for layer in layers for p in (layer.A, layer.B)}
     others = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in update]
     still = [n for n, p in model.named_parameters() if not p.requires_grad and id(p) in update]
-    return ", ".join(others), ", ".join(still)
+    return ", ".join(others) or "empty", ", ".join(still) or "empty"
 
 
 def cases(draw: Draw) -> list[Arguments]:

@@ -113,7 +113,8 @@ def start(
                 "multiplied. Give new parameters the dtype and the device of base.weight."
             )
     _on_its_device(student, r, alpha)
-    trains = ", ".join(sorted(n for n, p in layer.named_parameters() if p.requires_grad))
+    names = sorted(name for name, p in layer.named_parameters() if p.requires_grad)
+    trains = ", ".join(names) or "empty"
     rank = int(torch.linalg.matrix_rank(layer.A.detach().double()))
     unchanged = torch.allclose(layer(x), linear(weight, bias)(x))
     return trains, rank, not layer.B.any().item(), unchanged

@@ -132,6 +132,15 @@ def with_gradients(model: nn.Module) -> None:
 
 
 @merging.misconception
+def recorded(model: nn.Module) -> None:
+    """Autograd records the sum, because A and B ask for gradients, and what it records is no
+    parameter any more. Merging is no part of training: do it where autograd does not look."""
+    for layer in _layers(model, False):
+        layer.base.weight += layer.scale * layer.B @ layer.A
+        layer.merged = True
+
+
+@merging.misconception
 def update_forgotten(model: nn.Module) -> None:
     """You set A or B to zero after adding them to W. The output is right, but unmerge needs them to
     take the update away again. That the layer is merged is told by self.merged."""
@@ -208,6 +217,15 @@ def first_undone_only(model: nn.Module) -> None:
     """Only the first LoRALinear is unmerged. Is there a return or a break inside the loop, or do
     you look at the top of the model alone? Layers can lie at any depth."""
     _add(_layers(model, True)[:1], -1, False)
+
+
+@unmerging.misconception
+def undone_on_record(model: nn.Module) -> None:
+    """Autograd records the difference, because A and B ask for gradients, and what it records is no
+    parameter any more. Do it where autograd does not look."""
+    for layer in _layers(model, True):
+        layer.base.weight -= layer.scale * layer.B @ layer.A
+        layer.merged = False
 
 
 @unmerging.misconception
