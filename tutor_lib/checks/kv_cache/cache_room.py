@@ -68,9 +68,14 @@ class Careless:
     """A cache that writes without a look at the room."""
 
     def __init__(
-        self, batch: int, n_kv_heads: int, capacity: int, head_size: int, *kind: Any
+        self,
+        batch: int,
+        n_kv_heads: int,
+        capacity: int,
+        head_size: int,
+        dtype: torch.dtype = torch.float32,
+        device: Any = None,
     ) -> None:
-        dtype, device = kind or (torch.float32, None)
         self.keys = torch.zeros(batch, n_kv_heads, capacity, head_size, dtype=dtype, device=device)
         self.values = torch.zeros_like(self.keys)
         self.length = 0
