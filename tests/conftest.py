@@ -25,8 +25,13 @@ if importlib.util.find_spec("beartype"):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items) -> None:
-    """In parallel, one process has the built book and the browsers; other files stay whole."""
+    """In parallel, one process has the built book and the browsers; other files stay whole.
+
+    A long file may name groups of its own.
+    """
     for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
         shared = {"book", "browser", "jupyterlab"} & {*getattr(item, "fixturenames", ())}
         item.add_marker(pytest.mark.xdist_group("pages" if shared else str(item.path)))
 

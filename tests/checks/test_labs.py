@@ -17,15 +17,28 @@ from tutor_lib.checks.run import run
 mpl.use("Agg")
 
 EXERCISES = [(lab, e) for lab in NAMES for e in lab_of(lab).exercises.values()]
-MISTAKES = [(lab, e, m) for lab, e in EXERCISES for m in e.misconceptions]
-MISTAKE_IDS = [f"{lab}-{e.name}-{m.name}" for lab, e, m in MISTAKES]
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_notebook(unchecked_shapes):
+    """A notebook has no shape checker; while calls are watched it takes most of the time."""
+
+
+def row(lab, exercise, thing, name):
+    """One row of a table; each lab's rows stay in one process."""
+    group = pytest.mark.xdist_group(f"checks of {lab}")
+    return pytest.param(lab, exercise, thing, id=f"{lab}-{exercise.name}-{name}", marks=group)
+
+
+MISTAKES = [row(lab, e, m, m.name) for lab, e in EXERCISES for m in e.misconceptions]
 ANSWERS = [
-    (lab, e, answer) for lab, e in EXERCISES for answer in right_answers(lab).get(e.name, [])
+    row(lab, e, answer, answer.__name__)
+    for lab, e in EXERCISES
+    for answer in right_answers(lab).get(e.name, [])
 ]
-ANSWER_IDS = [f"{lab}-{e.name}-{answer.__name__}" for lab, e, answer in ANSWERS]
 
 
-@pytest.mark.parametrize(("lab", "exercise", "mistake"), MISTAKES, ids=MISTAKE_IDS)
+@pytest.mark.parametrize(("lab", "exercise", "mistake"), MISTAKES)
 def test_each_mistake_is_caught_and_earns_its_own_hint(lab, exercise, mistake):
     student = typed(exercise, mistake.wrong)
     for seed in (0, 1):
@@ -37,7 +50,7 @@ def test_each_mistake_is_caught_and_earns_its_own_hint(lab, exercise, mistake):
             assert text.startswith(mistake.hint), text
 
 
-@pytest.mark.parametrize(("lab", "exercise", "answer"), ANSWERS, ids=ANSWER_IDS)
+@pytest.mark.parametrize(("lab", "exercise", "answer"), ANSWERS)
 def test_right_answers_of_other_make_ups_pass(lab, exercise, answer):
     student = typed(exercise, answer)
     for seed in (0, 1):
@@ -86,7 +99,7 @@ def distance(right, seen):
     return torch.where(right == seen, 0, clear).max().item()
 
 
-@pytest.mark.parametrize(("lab", "exercise", "mistake"), MISTAKES, ids=MISTAKE_IDS)
+@pytest.mark.parametrize(("lab", "exercise", "mistake"), MISTAKES)
 def test_a_mistake_changes_results_a_hundred_times_more_than_the_tolerance(lab, exercise, mistake):
     """Checks elsewhere drew inputs so large that forgetting 1/√D changed nothing they could see."""
     assert gap(exercise, mistake.wrong) > 1e-2

@@ -18,12 +18,13 @@ class Course:
 
     def __init__(self, folder: Path, lab: str) -> None:
         self.folder, self.lab = folder, lab
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_NO_CONFIG": "1"}
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run `python -m …` in the course's folder."""
-        alone = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_NO_CONFIG": "1"}
-        return subprocess.run([sys.executable, "-m", *arguments], cwd=self.folder, env=alone,
-                              capture_output=True, text=True, timeout=550)  # fmt: skip
+        return subprocess.run([sys.executable, "-m", *arguments], cwd=self.folder,
+                              env=self.environment, capture_output=True, text=True,
+                              timeout=900)  # fmt: skip
 
     def nbgrader(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run an nbgrader command, which must succeed."""

@@ -5,17 +5,24 @@ the mistaken ones that see the mistake lose their points and show its hint, all 
 theirs. Over the submissions, every mistake and every right answer has its turn.
 """
 
+import contextlib
 import html
+import os
 import re
+import subprocess
+import sys
+import time
 
 import matplotlib as mpl
 import pytest
 
 from tests.cells import cell
+from tests.labs import warm
 from tests.labs_there import NAMES, lab_of, right_answers, typed
 
 pytestmark = pytest.mark.slow
 mpl.use("Agg")
+INLINE = "module://matplotlib_inline.backend_inline"  # what Jupyter asks for
 
 
 def plan(lab):
@@ -36,11 +43,38 @@ def plan(lab):
     return submissions
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def graded(request, course_of):
+ROWS = [pytest.param(lab, marks=pytest.mark.xdist_group(f"grades of {lab}")) for lab in NAMES]
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def graded(request, course_of, tmp_path_factory):
     """The lab's submissions, all graded in one run of nbgrader, with feedback."""
     lab = request.param
     course = course_of(lab)
+    with warm_kernels(course, tmp_path_factory.mktemp("warm"), f"tutor_lib.checks.{lab}"):
+        grade(course, lab)
+    return course
+
+
+@contextlib.contextmanager
+def warm_kernels(course, folder, *modules):
+    """While this lasts, the course's notebooks run in kernels that have torch at hand."""
+    address = str(folder / "socket")
+    warm.install(folder, address)
+    course.environment |= {"JUPYTER_PATH": str(folder), "MPLBACKEND": INLINE}
+    command = [sys.executable, warm.__file__, "serve", address, "matplotlib.pyplot", *modules]
+    with subprocess.Popen(command, env=course.environment) as template:
+        while not os.path.exists(address):
+            assert template.poll() is None
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            template.terminate()
+
+
+def grade(course, lab):
+    """Hand in what is planned, and have it graded."""
     lent = {e.name: e.lent for e in lab_of(lab).exercises.values()}
     course.submit("untouched", {})
     course.submit("solution", course.answers())
@@ -52,7 +86,6 @@ def graded(request, course_of):
         course.submit(f"student{number:02}", answers, closing=False)
     course.nbgrader("autograde", lab)
     course.nbgrader("generate_feedback", lab)
-    return course
 
 
 def text_of(page):
