@@ -6,6 +6,8 @@ import re
 import pytest
 from nbgrader.api import Gradebook
 
+from tutor_lib.checks.attention import LAB
+
 TWO_RIGHT = ("softmax", "causal_mask")
 MISTAKES = {
     "attention_scores": "def attention_scores(q, k):\n    return q @ k.transpose(-2, -1)\n",
@@ -63,46 +65,46 @@ def grade_by_hand(course, student):
         book.db.commit()
 
 
-def scores(course, student):
-    """What each part of a submission earned by machine."""
-    with gradebook(course) as book:
-        submission = book.find_submission(course.lab, student)
-        return {grade.name.removesuffix("_check"): grade.auto_score
-                for notebook in submission.notebooks for grade in notebook.grades}  # fmt: skip
+FULL = {name: part.points for name, part in LAB.parts.items()}
+CHECKED = sum(FULL.values())
 
 
-FULL = {"softmax": 2, "attention_scores": 2, "causal_mask": 2, "attention": 4, "plot_weights": 2}
+def parts_of(*exercises):
+    """The parts of these exercises."""
+    return {part.name for name in exercises for part in LAB.exercises[name].parts}
 
 
 def test_the_solution_scores_everything(graded):
-    assert scores(graded, "solution") == FULL | {"why_sqrt_d": None}
+    assert graded.scores("solution") == FULL | {"why_sqrt_d": None}
 
 
 def test_the_untouched_release_scores_nothing(graded):
-    assert scores(graded, "untouched") == dict.fromkeys([*FULL, "why_sqrt_d"], 0)
+    assert graded.scores("untouched") == dict.fromkeys([*FULL, "why_sqrt_d"], 0)
 
 
 def test_two_right_parts_score_these_two(graded):
-    earned = {name: FULL[name] if name in TWO_RIGHT else 0 for name in FULL}
-    assert scores(graded, "two_parts") == earned | {"why_sqrt_d": 0}
+    right = parts_of(*TWO_RIGHT)
+    earned = {name: points if name in right else 0 for name, points in FULL.items()}
+    assert graded.scores("two_parts") == earned | {"why_sqrt_d": 0}
 
 
 def test_mistakes_cost_their_own_parts(graded):
-    lost = dict.fromkeys(MISTAKES, 0)
-    assert scores(graded, "mistaken") == FULL | lost | {"why_sqrt_d": None}
+    lost = dict.fromkeys(parts_of("attention_scores", "causal_mask") | {"attention_mask"}, 0)
+    assert graded.scores("mistaken") == FULL | lost | {"why_sqrt_d": None}
 
 
 def test_right_answers_of_other_make_ups_score_everything(graded):
-    assert scores(graded, "other_ways") == FULL | {"why_sqrt_d": None}
+    assert graded.scores("other_ways") == FULL | {"why_sqrt_d": None}
 
 
 def test_the_table_of_grades(graded):
+    two = sum(FULL[name] for name in parts_of(*TWO_RIGHT))
     assert graded.grades() == {
-        "solution": 12 + MANUAL,
+        "solution": CHECKED + MANUAL,
         "untouched": 0,
-        "two_parts": 4,
-        "mistaken": 4,
-        "other_ways": 12,
+        "two_parts": two,
+        "mistaken": CHECKED - 6,
+        "other_ways": CHECKED,
     }
 
 
@@ -114,17 +116,18 @@ def text_of(page):
 @pytest.mark.parametrize(
     ("student", "score", "hints"),
     [
-        ("solution", 12 + MANUAL, ["✓ attention: right, 4 points.", "12 of 12 points so far."]),
+        ("solution", CHECKED + MANUAL, ["✓ attention: right, 2 points.",
+                                        f"{CHECKED} of {CHECKED} points so far"]),
         ("untouched", 0, ["✗ softmax: not yet. It is not written yet."]),
-        ("two_parts", 4, ["✓ softmax: right, 2 points.", "✗ attention_scores: not yet."]),
-        ("mistaken", 4, ["Your scores equal what you get without dividing by √D.",
+        ("two_parts", 4, ["✓ softmax: right, 1 point.", "✗ attention_scores: not yet."]),
+        ("mistaken", CHECKED - 6, ["Your scores equal what you get without dividing by √D.",
                          "Your mask is the exact opposite",
                          "You set weights to 0 after softmax"]),
     ],
 )  # fmt: skip
 def test_feedback_shows_score_and_hint(graded, student, score, hints):
     page = text_of(graded.feedback(student))
-    assert f"attention (Score: {float(score)} / 15.0)" in page
+    assert f"attention (Score: {float(score)} / {CHECKED + 3}.0)" in page
     for hint in hints:
         assert hint in page
 
@@ -132,7 +135,7 @@ def test_feedback_shows_score_and_hint(graded, student, score, hints):
 def test_the_closing_part_runs_on_the_trained_model(graded):
     page = text_of(graded.feedback("solution"))
     # With the measured difference before it: the sentence alone stands in the code as well.
-    assert re.search(r"model's: \d\.\de-\d\d Your attention is the model's attention\.", page)
+    assert re.search(r"model's: \d\.\de-\d\d Your layer is the model's layer\.", page)
 
 
 def test_validate_passes_the_solution(graded):
@@ -142,8 +145,8 @@ def test_validate_passes_the_solution(graded):
 
 def test_validate_names_what_is_missing_in_the_release(course):
     done = course.nbgrader("validate", "labs/attention/attention.ipynb")
-    assert "VALIDATION FAILED ON 6 CELL(S)!" in done.stdout
+    assert f"VALIDATION FAILED ON {len(FULL) + 1} CELL(S)!" in done.stdout
     for name in FULL:
-        assert f'check("{name}", {name})' in done.stdout
+        assert f'check("{name}", ' in done.stdout
         assert f"✗ {name}: not yet." in done.stdout
     assert "You did not provide a response." in done.stdout
