@@ -124,3 +124,9 @@ def _normal(name: str) -> str:
 def test_no_path_of_one_machine_is_tracked():
     for path in tracked("*.py", "*.md", "*.yml", "*.toml", "*.js", "*.ipynb", "*.json", "Makefile"):
         assert str(ROOT) not in (ROOT / path).read_text(), path
+
+
+def test_tests_that_belong_together_stay_in_one_process(request):
+    """pytest 9.2 lost pytest-xdist's groups without a word: every process built the book."""
+    in_groups = getattr(request.config.option, "loadgroup", False)
+    assert "@" in request.node.nodeid or not in_groups

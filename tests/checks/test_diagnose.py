@@ -126,6 +126,14 @@ def test_a_stub_is_called_unwritten_even_one_level_down():
     assert attention.diagnose(student).startswith("It calls softmax, which is not written yet.")
 
 
+def test_an_unwritten_dtype_or_forward_is_no_unwritten_answer():
+    """PyTorch raises NotImplementedError too, and with a word."""
+    told = scores.diagnose(lambda q, k: (q > 0) @ (k > 0).mT)
+    assert "not written yet" not in told
+    assert "your code raised" in told
+    assert scores.diagnose(lambda q, k: nn.Module()(q)).count("forward") == 1
+
+
 def test_a_changed_argument_is_seen():
     def student(x, dim):
         x -= x.max()
@@ -245,6 +253,16 @@ def test_a_size_written_into_the_code_is_guessed(scaled):
     assert "It is right with x (4, 8), gain (8,). Is a size written into your code" in told
 
 
+def test_a_dtype_of_ones_own_is_guessed():
+    exercise = Exercise("product", lambda x, y: x @ y)
+    part = exercise.part("product", 1, lambda draw: [(draw(3), draw(3)),
+                                                     (draw(5).double(), draw(5).double())])  # fmt: skip
+    told = part.diagnose(lambda x, y: x.float() @ y)
+    assert told.endswith(
+        "It is right in float32. Does a tensor that you make have a dtype of its own?"
+    )
+
+
 def test_a_stub_in_a_class_is_unwritten(scaled):
     class Unwritten(nn.Module):
         def __init__(self, C):
@@ -266,6 +284,8 @@ def test_a_stub_in_a_class_is_unwritten(scaled):
         (0.5, torch.tensor(0.5), "the result is of type torch.Tensor, but should be a float."),
         (0.5, "half", "the result is of type str, but should be a float."),
         (0.5, True, "the result is of type bool, but should be a float."),
+        (6, 6.0, "the result is 6.0, of type float, but should be an int."),
+        (True, False, "the result: no, but it should be yes."),
         (np.ones(3), torch.ones(3), "type torch.Tensor, but should be a NumPy array."),
         (np.ones(3), np.ones((1, 3)), "has shape (1, 3), but should have (3,)"),
         (np.ones(3), np.ones(3, np.float32), "is of dtype float32, but should be float64."),

@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+import scipy.special
 import torch
 import torch.nn.functional as functional_of_torch
 from torch import nn
@@ -34,6 +35,9 @@ def noted(student, names=NAMES, **more):
         (lambda: functional_of_torch.softmax(x, dim=-1), "softmax"),
         (lambda: nn.Softmax(-1)(x), "Softmax"),
         (lambda: kept(x), "Softmax"),
+        (lambda: torch.special.softmax(x, -1), "special_softmax"),
+        (lambda: torch._softmax(x, -1, False), "_softmax"),
+        (lambda: scipy.special.softmax(x.numpy()), "softmax"),
         (lambda: list(map(kept, [x])), "Softmax"),
         (lambda: hidden_under_another_name(x, x, x), "scaled_dot_product_attention"),
         (lambda: nn.MultiheadAttention(5, 1), "MultiheadAttention"),
@@ -90,6 +94,7 @@ def test_what_is_imported_or_inherited_is_named():
     assert "MultiheadAttention" in ready_made(Inherited, NAMES)
     assert ready_made(core.scaled_dot_product_attention).startswith("tutor_lib.attention")
     assert "softmax" in ready_made(torch.softmax)
+    assert "softmax" in ready_made(functools.partial(torch.softmax, dim=-1))
     assert ready_made(softmax.reference).startswith("tutor_lib.checks.attention.softmax")
 
 

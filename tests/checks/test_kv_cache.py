@@ -233,7 +233,7 @@ def test_an_update_that_returns_no_pair_is_told_so():
         def update(self, k, v):
             return tuple(x.numpy() for x in super().update(k, v))
 
-    assert "yours returned None: is there a return line" in said("KVCache", Nothing)
+    assert "yours returned None. Is there a `return` line?" in said("KVCache", Nothing)
     assert "yours returned 3 things" in said("KVCache", Three)
     assert "your keys are one ndarray" in said("KVCache", Arrays)
 

@@ -48,6 +48,25 @@ def test_a_lost_gradient_is_told(part, student, told):
     assert told in part.diagnose(student)
 
 
+def changed_afterwards(x, y):
+    product = x * y
+    doubled = product * product
+    product /= 2
+    return 2 * product, x + y + 0 * doubled
+
+
+def leaves_pytorch(x, y):
+    return torch.from_numpy(x.numpy() * y.numpy()), x + y
+
+
+def test_what_breaks_only_in_training_is_told(part):
+    """Here autograd's own words, and the inside of the check, once reached the student."""
+    assert "Is one of your own tensors changed in place" in part.diagnose(changed_afterwards)
+    told = part.diagnose(leaves_pytorch)
+    assert "as in training, your code raised RuntimeError: Can't call numpy()" in told
+    assert "It happened in leaves_pytorch" in told
+
+
 def test_a_gradient_that_flows_is_right(part):
     assert part.diagnose(all_right) is None
     with torch.no_grad():  # as the notebook may have it around the check

@@ -19,7 +19,11 @@ def agree(expected: Any, got: Any) -> bool:
         return _is_sequence_of(got, len(expected)) and all(map(agree, expected, got))
     if _is_array(expected) and _is_array(got):
         return got.dtype.itemsize >= expected.dtype.itemsize and matches(expected, got)
-    return matches(expected, got)
+    return matches(expected, got) and not _is_float_for_int(expected, got)
+
+
+def _is_float_for_int(expected: Any, got: Any) -> bool:
+    return isinstance(expected, int) and isinstance(got, float | np.floating)
 
 
 def alike(expected: Any, got: Any) -> bool:
@@ -95,6 +99,10 @@ def _difference(expected: Any, got: Any, name: str) -> str:
         return _array_difference(expected, got, name)
     if not alike(expected, got):
         return f"{name} is of type {_type(got)}, but should be {_article(expected)}."
+    if _is_float_for_int(expected, got) and got == expected:
+        return f"{name} is {got}, of type {_type(got)}, but should be {_article(expected)}."
+    if isinstance(expected, bool):
+        return f"{name}: {'yes' if got else 'no'}, but it should be {'yes' if expected else 'no'}."
     return f"{name} is {_number(got)}, expected {_number(expected)}."
 
 

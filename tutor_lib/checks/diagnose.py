@@ -152,9 +152,7 @@ class Part:
                 return self._tell_change(trial)
             if not trial.right:
                 misconception = self._reproduced(student, trials, seed)
-                told = self._tell(trial, misconception)
-                hard_coded = trials[0].right and not misconception
-                return f"{told}\n\n{self._sizes(trials[0].case)}" if hard_coded else told
+                return self._tell(trial, misconception, trials[0])
         return None
 
     def _reproduced(self, student: Any, trials: list[Trial], seed: int) -> Misconception | None:
@@ -192,7 +190,7 @@ class Part:
             return problem
         return probe.moves(theirs, case)
 
-    def _tell(self, trial: Trial, misconception: Misconception | None) -> str:
+    def _tell(self, trial: Trial, misconception: Misconception | None, first: Trial) -> str:
         called = f"Called with {self._describe(trial.case)}:"
         theirs, ours = trial.theirs, trial.ours
         if theirs.error is not None:
@@ -201,10 +199,9 @@ class Part:
             seen = f"{called} {difference(ours.value, theirs.value, self.results)}"
         if misconception is not None:
             return f"{misconception.hint}\n\n{seen}"
-        if not alike(ours.value, theirs.value):
-            return seen
-        broken = [law(theirs.value, *trial.case) for law in self.laws]
-        return "\n\n".join([seen, *filter(None, broken)])
+        laws = self.laws if alike(ours.value, theirs.value) else ()
+        broken = [told for law in laws if (told := law(theirs.value, *trial.case))]
+        return "\n\n".join([seen, *(broken or self._where_right(first, trial))])
 
     def _tell_change(self, trial: Trial) -> str:
         name = self._names()[trial.theirs.changed[0]]
@@ -215,9 +212,14 @@ class Part:
             f"Called with {self._describe(trial.case)}."
         )
 
-    def _sizes(self, case: Arguments) -> str:
-        right = self._describe(case)
-        return f"It is right with {right}. Is a size written into your code as a number?"
+    def _where_right(self, first: Trial, trial: Trial) -> list[str]:
+        """What the first case, of the sizes in the text, being right says of this one."""
+        if not first.right:
+            return []
+        if _dtypes(trial.case) != _dtypes(first.case):
+            return ["It is right in float32. Does a tensor that you make have a dtype of its own?"]
+        right = self._describe(first.case)
+        return [f"It is right with {right}. Is a size written into your code as a number?"]
 
     def _names(self) -> list[str]:
         """What the arguments of a case are called."""
@@ -229,8 +231,16 @@ class Part:
         return ", ".join(filter(None, map(_show, self._names(), case)))
 
 
+def _dtypes(case: Arguments) -> set[torch.dtype]:
+    """In what the floating-point arguments are."""
+    tensors = [a for a in case if isinstance(a, torch.Tensor)]
+    return {t.dtype for t in tensors if t.is_floating_point()}
+
+
 def _show(name: str, value: Any) -> str:
     """A value as an error message names it; what is too long to be told is left out."""
+    if inspect.isroutine(value):
+        return f"{name} = {value.__name__}"
     if not hasattr(value, "shape"):
         return f"{name} = {value}" if len(str(value)) <= 60 else ""
     dtype = str(value.dtype).removeprefix("torch.")

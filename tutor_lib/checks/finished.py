@@ -6,6 +6,7 @@ noted. It does not matter under which name the student imported it. (A call that
 makes, such as `map`, is seen only if it goes to Python code.)
 """
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 PACKAGES = ("tutor_lib", "peft", "transformers", "bitsandbytes", "torchtune", "xformers")
 # Calls pass through these: modules calling `forward`, and the shape checker of our own tests.
-BETWEEN = {"torch", "jaxtyping", "beartype"} | sys.stdlib_module_names
+BETWEEN = {"torch", "scipy", "jaxtyping", "beartype"} | sys.stdlib_module_names
 
 
 def _root(frame: FrameType) -> str:
@@ -75,7 +76,8 @@ class Watch:
 
     def _of_c(self, function: Callable[..., Any]) -> str | None:
         name = getattr(function, "__name__", "")
-        return name if name in self.names else None
+        # torch._softmax and torch.special.softmax go by other names.
+        return name if name.removeprefix("special").lstrip("_") in self.names else None
 
     def _of_python(self, frame: FrameType) -> str | None:
         if frame.f_code in self.lent:
@@ -92,6 +94,8 @@ def ready_made(student: Any, names: Iterable[str] = ()) -> str | None:
 
     A class may well inherit from one of PyTorch's, if it is not among `names`.
     """
+    while isinstance(student, functools.partial):
+        student = student.func
     is_class = inspect.isclass(student)
     for thing in inspect.getmro(student) if is_class else [inspect.unwrap(student)]:
         module = getattr(thing, "__module__", None) or type(thing).__module__

@@ -219,13 +219,12 @@ def by_comparison(model, ids, caches):
     return model(ids, queries, keys[None] <= queries[:, None], caches)[:, -1]
 
 
-def token_by_token(model, ids, caches):
-    for t in range(ids.size(1)):
-        start = caches[0].length
-        positions = torch.full((1,), start, device=ids.device)
-        mask = torch.ones(1, start + 1, dtype=torch.bool, device=ids.device)
-        logits = model(ids[:, t : t + 1], positions, mask, caches)
-    return logits[:, 0]
+def filled_row_by_row(model, ids, caches):
+    T, start = ids.size(1), caches[0].length
+    mask = torch.zeros(T, start + T, device=ids.device).bool()
+    for t in range(T):
+        mask[t, : start + t + 1] = True
+    return model(ids, start + torch.arange(T, device=ids.device), mask, caches)[:, -1]
 
 
 def last_rows_of_a_square(model, ids, caches):
@@ -438,9 +437,9 @@ def by_bits(config, T, B, dtype):
     return per_token * T * B * torch.finfo(dtype).bits // 8
 
 
-def as_a_float(config, T, B, dtype):
-    bytes_each = torch.tensor([], dtype=dtype).element_size()
-    return 2.0 * config.n_layers * config.n_kv_heads * config.head_size * T * B * bytes_each
+def by_a_shape(config, T, B, dtype):
+    shape = (2, config.n_layers, B, config.n_kv_heads, T, config.head_size)
+    return torch.Size(shape).numel() * torch.finfo(dtype).bits // 8
 
 
 # --- RollingKVCache -----------------------------------------------------------------------------
@@ -546,12 +545,12 @@ RIGHT = {
     "generate_uncached": [growing_text, into_a_room, row_by_row, by_recursion, by_sorting],
     "repeat_kv": [by_expanding, by_stacking, by_indexing, by_heads, by_einsum, by_interleaving],
     "KVCache": [OneTensor, WithNarrow, TokenByToken, PositionsFirst, WithBuffers],
-    "prefill": [by_comparison, token_by_token, last_rows_of_a_square, past_beside_triangle,
+    "prefill": [by_comparison, filled_row_by_row, last_rows_of_a_square, past_beside_triangle,
                 by_lists],
     "decode_step": [as_a_short_prefill, by_hand, by_reshaping, by_last_row, by_lists_of_one],
     "generate": [text_of_lists, into_a_prepared_text, first_or_next, one_row_at_a_time,
                  with_a_generator],
     "count_tokens": [set_to_zero, by_difference, by_running_total, as_a_tuple, by_dictionary],
-    "kv_cache_bytes": [by_product, by_layers, by_an_empty_tensor, by_bits, as_a_float],
+    "kv_cache_bytes": [by_product, by_layers, by_an_empty_tensor, by_bits, by_a_shape],
     "RollingKVCache": [ByCat, Ring, Deque, ShiftedRoom, TwoWindows],
 }  # fmt: skip

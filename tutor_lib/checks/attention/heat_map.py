@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from tutor_lib.checks.compare import close
@@ -45,7 +46,7 @@ def read(axes: Any) -> Picture | str:
         array = array.reshape([n - 1 for n in images[0].get_coordinates().shape[:2]])
     if array.ndim != 2:
         return f"The image should hold one number a cell, but has shape {tuple(array.shape)}."
-    return _picture(axes, array.tolist(), 0.5 if is_mesh else 0.0)
+    return _picture(axes, np.ma.getdata(array).tolist(), 0.5 if is_mesh else 0.0)
 
 
 def _picture(axes: Any, values: list[list[float]], centre: float) -> Picture:
@@ -98,11 +99,11 @@ def _judge_labels(picture: Picture, tokens: list[str]) -> str | None:
         if labels != tokens:
             return _tell_labels(name, labels, tokens)
     x, y = picture.x_label.lower(), picture.y_label.lower()
-    if "query" in x and "key" in y:
+    if "quer" in x and "key" in y:
         return "The axis labels have changed places: x runs over the keys, y over the queries."
     if "key" not in x:
         return f"Label the x axis so that it says 'key'; it says {picture.x_label!r}."
-    if "query" not in y:
+    if "quer" not in y:
         return f"Label the y axis so that it says 'query'; it says {picture.y_label!r}."
     return None
 

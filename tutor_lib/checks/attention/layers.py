@@ -11,6 +11,7 @@ from torch.func import functional_call
 from tutor_lib.checks.diagnose import Arguments
 from tutor_lib.checks.draw import Draw
 from tutor_lib.checks.modules import built, loaded
+from tutor_lib.checks.run import run
 
 NAMES = ("q_proj", "k_proj", "v_proj", "o_proj")
 # B, T, C, H. The first are the sizes of the exercise.
@@ -45,13 +46,16 @@ def mask_cases(draw: Draw) -> list[Arguments]:
 def cross_cases(draw: Draw) -> list[Arguments]:
     """The same with a context, which is longer, shorter, or as long as x."""
     pairs = zip([*SIZES, SQUARE], (7, 3, 5, SQUARE[1]), strict=True)
-    return [(*_inputs(draw, *s[:3]), s[3], draw(s[0], S, s[2])) for s, S in pairs]
+    found: list[Arguments] = [(*_inputs(draw, *s[:3]), s[3], draw(s[0], S, s[2])) for s, S in pairs]
+    (B, T, C, H), S = SIZES[1], 5
+    return [*found, (*_inputs(draw, B, T, C), H, draw(B, S, C), draw.mask(T, S))]
 
 
 def rope_cases(draw: Draw) -> list[Arguments]:
     """The same with a base for RoPE, for which D is even."""
     sizes = [(2, 5, 12, 3, 10_000.0), (3, 7, 10, 5, 500.0), (2, 5, 30, 5, 23.0)]
-    return [(*_inputs(draw, *s[:3]), *s[3:]) for s in sizes]
+    found: list[Arguments] = [(*_inputs(draw, *s[:3]), *s[3:]) for s in sizes]
+    return [*found, (*_inputs(draw, 2, 7, 12), 3, 100.0, draw.mask(7, 7))]
 
 
 def layer(make: Any, x: Tensor, projections: Tensor, *sizes: Any) -> Callable[..., Any]:
@@ -71,11 +75,28 @@ def attend_with_mask(make: Any, x: Tensor, projections: Tensor, H: int, mask: Te
     return layer(make, x, projections, H)(x, mask)
 
 
-def attend_to_context(make: Any, x: Tensor, projections: Tensor, H: int, context: Tensor) -> Any:
-    """Cross-attention."""
-    return layer(make, x, projections, H)(x, None, context)
+def attend_to_context(
+    make: Any, x: Tensor, projections: Tensor, H: int, context: Tensor, mask: Tensor | None = None
+) -> Any:
+    """Cross-attention; with a mask only for who masks rightly, so that a mistake costs once."""
+    make = make if mask is None else _masking(make, x, projections, H)
+    return layer(make, x, projections, H)(x, mask, context)
 
 
-def attend_by_position(make: Any, x: Tensor, projections: Tensor, H: int, rope_base: float) -> Any:
-    """Self-attention with RoPE."""
-    return layer(make, x, projections, H, rope_base)(x)
+def attend_by_position(
+    make: Any, x: Tensor, projections: Tensor, H: int, rope_base: float, mask: Tensor | None = None
+) -> Any:
+    """Self-attention with RoPE; with a mask only for who masks rightly."""
+    make = make if mask is None else _masking(make, x, projections, H)
+    return layer(make, x, projections, H, rope_base)(x, mask)
+
+
+def _masking(make: Any, x: Tensor, projections: Tensor, H: int) -> Any:
+    """The student's class if it uses a mask rightly, else a right one: that costs points once."""
+    from tutor_lib.checks.attention.multihead import Reference  # which imports this module
+
+    first = torch.zeros(x.size(1), x.size(1), dtype=torch.bool, device=x.device)
+    first[:, 0] = True
+    seen = run(lambda: layer(make, x, projections, H)(x, first)[1][..., 0], ()).value
+    right = isinstance(seen, Tensor) and bool((seen > 0.999).all())
+    return make if right else Reference

@@ -74,7 +74,7 @@ multihead = Exercise(
     uses=(softmax, attention_scores, causal_mask, attention, rotate),
     finished=("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward"),
 )
-RESULTS = ("the output", "the weights")
+RESULTS = ("the output", "the weight tensor")
 multihead.part("MultiHeadAttention", 3, layers.self_cases, layers.attend_to_self, RESULTS)
 multihead.part("MultiHeadAttention_mask", 2, layers.mask_cases, layers.attend_with_mask, RESULTS)
 multihead.part("MultiHeadAttention_cross", 2, layers.cross_cases, layers.attend_to_context, RESULTS)

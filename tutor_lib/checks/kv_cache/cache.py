@@ -24,6 +24,7 @@ class Reference:
         dtype: torch.dtype = torch.float32,
         device: Any = None,
     ) -> None:
+        self.capacity = capacity
         self.keys = torch.zeros(batch, n_kv_heads, capacity, head_size, dtype=dtype, device=device)
         self.values = torch.zeros_like(self.keys)
         self.length = 0

@@ -46,6 +46,11 @@ def update(student: Any, k: Tensor, v: Tensor, room: int, steps: tuple[int, ...]
     """What three updates return, and the length after them."""
     cache, other = _made(student, k, room), _made(student, k, room)
     seen = _in_steps(cache, k, v, steps)
+    if wrong := [t.dtype for t in seen if t.dtype != k.dtype]:
+        raise Complaint(
+            f"The cache was made for {k.dtype} and returns {wrong[0]}. Take the room in the dtype "
+            "that is handed to __init__."
+        )
     if held.length(other):
         raise Complaint(
             "Two caches share one count: after updates of the first, the second, which is empty, "
@@ -119,17 +124,38 @@ def room(student: Any, k: Tensor, v: Tensor, room: int, filled: int) -> Any:
         )
     _one_by_one(cache, k[:, :, :filled], v[:, :, :filled])
     before = held.length(cache)
-    raised = _refuses(cache, k[:, :, filled:], v[:, :, filled:])
+    raised, _ = _tried(cache, k[:, :, filled:], v[:, :, filled:])
     grown = held.length(cache) - before
     last = slice(filled, room)
-    return raised, grown, filled == room or not _refuses(cache, k[:, :, last], v[:, :, last])
+    refused, seen = (False, None) if filled == room else _tried(cache, k[:, :, last], v[:, :, last])
+    if (now := held.numbers(cache)) > there:
+        raise Complaint(
+            f"After __init__ your cache holds {there} numbers, and {now} when it is full. The room "
+            "that you take at the beginning is where the keys and values go: write them into it."
+        )
+    if seen is not None:
+        beside = _made(student, k, room)
+        _one_by_one(beside, k[:, :, :filled], v[:, :, :filled])
+        _compare(seen, _tried(beside, k[:, :, last], v[:, :, last])[1])
+    return raised, grown, not refused
 
 
-def _refuses(cache: Any, k: Tensor, v: Tensor) -> bool:
+def _compare(seen: Any, wanted: Any) -> None:
+    """Raise Complaint if an update that was refused has left a trace."""
+    if any(one.shape != other.shape or not torch.equal(one, other)
+           for one, other in zip(seen, wanted, strict=True)):  # fmt: skip
+        raise Complaint(
+            "After an update that does not fit, the next one returns other keys and values than in "
+            "a cache that was never asked too much. Look whether the tokens fit before you write."
+        )
+
+
+def _tried(cache: Any, k: Tensor, v: Tensor) -> tuple[bool, Any]:
+    """Does the cache refuse these, and if not, what does it return?"""
     try:
-        cache.update(k.clone(), v.clone())
+        return False, cache.update(k.clone(), v.clone())
     except ValueError:
-        return True
+        return True, None
     except NotImplementedError:
         raise
     except Exception as error:
@@ -137,4 +163,3 @@ def _refuses(cache: Any, k: Tensor, v: Tensor) -> bool:
             f"An update of {k.size(2)} tokens ends in a {type(error).__name__}: {str(error)[:100]} "
             "Look first whether they fit, and if not, raise a ValueError that says so."
         ) from error
-    return False

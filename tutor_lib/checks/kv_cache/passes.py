@@ -18,7 +18,17 @@ def empty(model: Any, ids: Tensor, capacity: int) -> list[Any]:
     """An empty cache for each layer, where `ids` are and as exact as the model."""
     config, dtype = model.config, model.decoder.embedding.weight.dtype
     sizes = (ids.size(0), config.n_kv_heads, capacity, config.head_size)
-    return [KVCache(*sizes, dtype, ids.device) for _ in range(config.n_layers)]
+    return [_Counted(*sizes, dtype, ids.device) for _ in range(config.n_layers)]
+
+
+class _Counted(KVCache):
+    """A cache that counts its updates: one a pass through the model."""
+
+    updates = 0
+
+    def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        self.updates += 1
+        return super().update(k, v)
 
 
 def _positions(ids: Tensor, start: int) -> Tensor:
@@ -51,7 +61,7 @@ def _prompts(draw: Draw) -> list[Arguments]:
 def _fills(student: Any, model: Any, ids: Tensor) -> Any:
     caches = empty(model, ids, ids.size(1) + 5)
     logits = student(model, ids, caches)
-    return logits, caches[0].length
+    return logits, caches[0].length, caches[0].updates
 
 
 def _turns(draw: Draw) -> list[Arguments]:
@@ -65,14 +75,28 @@ def _turns(draw: Draw) -> list[Arguments]:
 def _goes_on(student: Any, model: Any, ids: Tensor, before: int) -> Any:
     caches = empty(model, ids, ids.size(1) + 5)
     _reference(model, ids[:, :before], caches)
+    earlier = caches[0].updates
     logits = student(model, ids[:, before:].contiguous(), caches)
-    return logits, caches[0].length
+    return logits, caches[0].length, caches[0].updates - earlier
 
 
-RESULTS = ("the logits", "the length of the caches afterwards")
+RESULTS = (
+    "the logits",
+    "the length of the caches afterwards",
+    "the number of passes through the model",
+)
 prefill = Exercise("prefill", _reference, uses=(kv_cache,), welcome=WELCOME, learns=False)
 prefill.part("prefill", 2, _prompts, _fills, RESULTS)
 prefill.part("prefill_continued", 1, _turns, _goes_on, RESULTS)
+
+
+@prefill.misconception
+def one_by_one(model: Any, ids: Tensor, caches: list[Any]) -> Tensor:
+    """The logits are right, but you run the tokens one by one. Prefill is ONE pass: hand all T of
+    them over at once, with a mask of T rows."""
+    for token in ids.split(1, dim=1):
+        logits = _reference(model, token, caches)
+    return logits
 
 
 @prefill.misconception

@@ -72,9 +72,30 @@ class WindowTooNarrow(Reference):
 
 
 @rolling.misconception
+class MinusZero(Reference):
+    """With a window of 1 your cache forgets nothing. A slice from −0 on is the whole tensor: what
+    is to be kept, W − 1 positions, may be none."""
+
+    def update(self, k: Tensor, v: Tensor) -> Pair:
+        return self.append(k, v, self.window - 1 or 10**9)
+
+
+@rolling.misconception
+class MinusZeroTooNarrow(Reference):
+    """Two things: your window is one too narrow, W − 1 keys where it should be W; and a slice from
+    −0 on is the whole tensor, not nothing."""
+
+    def update(self, k: Tensor, v: Tensor) -> Pair:
+        keys, values = self.append(k, v, 10**9)
+        self.keys = keys[:, :, -(self.window - 2) :].clone()
+        self.values = values[:, :, -(self.window - 2) :].clone()
+        return keys, values
+
+
+@rolling.misconception
 class NeverEvicts(Reference):
-    """Your cache forgets nothing: it returns the whole past. Only the last W positions are in
-    sight of a new token."""
+    """Your cache forgets nothing: it keeps, or returns, the whole past. Only the last W positions
+    are in sight of a new token."""
 
     def update(self, k: Tensor, v: Tensor) -> Pair:
         return self.append(k, v, 10**9)

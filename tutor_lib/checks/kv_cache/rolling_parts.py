@@ -34,6 +34,7 @@ def steps(draw: Draw) -> list[Arguments]:
         (draw(2, 3, 23, 5), draw(2, 3, 23, 5), 7),
         (draw(3, 1, 11, 2).double(), draw(3, 1, 11, 2).double(), 2),
         (draw(2, 2, 7, 3), draw(2, 2, 7, 3), 5),
+        (draw(1, 3, 5, 2), draw(1, 3, 5, 2), 1),  # nothing is kept
     ]
 
 
@@ -63,6 +64,7 @@ def chunks(draw: Draw) -> list[Arguments]:
         (draw(2, 3, 17, 5), draw(2, 3, 17, 5), 7, (3, 11, 3)),
         (draw(3, 1, 11, 2).double(), draw(3, 1, 11, 2).double(), 3, (3, 3, 5)),
         (draw(2, 2, 7, 3), draw(2, 2, 7, 3), 11, (2, 2, 3)),
+        (draw(1, 3, 7, 2), draw(1, 3, 7, 2), 1, (2, 1, 4)),  # nothing is kept
     ]
 
 
@@ -70,4 +72,8 @@ def chunk(student: Any, k: Tensor, v: Tensor, window: int, sizes: tuple[int, ...
     """What three updates of several tokens return."""
     cache = _made(student, k, window)
     parts = zip(k.split(sizes, dim=2), v.split(sizes, dim=2), strict=True)
-    return *[seen for part in parts for seen in held.updated(cache, *part)], held.length(cache)
+    seen: list[Tensor] = []
+    for part in parts:
+        seen += held.updated(cache, *part)
+        _bounded(cache, k, window)
+    return *seen, held.length(cache)

@@ -51,6 +51,19 @@ injecting.part(
 
 
 @injecting.misconception
+def not_only_linears(model: nn.Module, targets: Targets, r: int, alpha: int | float) -> nn.Module:
+    """You replace every module whose name is a target, whatever it is. Only an nn.Linear has a
+    weight that a LoRALinear can stand beside."""
+    every = [path for path, _ in model.named_modules() if path.split(".")[-1] in targets]
+    model.requires_grad_(False)
+    for path in every:
+        holder, name = path.rpartition(".")[::2]
+        parent = model.get_submodule(holder)
+        setattr(parent, name, LoRALinear(getattr(parent, name), r, alpha))
+    return model
+
+
+@injecting.misconception
 def part_of_path(model: nn.Module, targets: Targets, r: int, alpha: int | float) -> nn.Module:
     """You look for the target anywhere in a path. Then q_proj also means old_q_proj, and, when the
     cell is run again, the base inside of an adapter: q_proj.base. Compare a layer's own name, what

@@ -134,7 +134,7 @@ def cases(draw: Draw) -> list[Arguments]:
         (draw.ids(11, 2, 3), (11, 5, 7), ("q_proj", "v_proj"), 2, 6, 1),
         (draw.ids(13, 3, 2), (13, 7, 3), ("head",), 3, 7, 1),
         (draw.ids(7, 2, 5), (7, 3, 5), ("o_proj", "q_proj", "head"), 1, 2, 1),
-        (draw.ids(5, 1, 2), (5, 11, 2), ("q_proj",), 2, 3, 2),  # a cell that is run twice
+        (draw.ids(5, 1, 2), (5, 11, 2), ("q_proj", "norm"), 2, 3, 2),  # a cell that is run twice
     ]
 
 

@@ -174,7 +174,7 @@ class bent_between(LoRALinear):
 @lora_linear.misconception
 class not_transposed(LoRALinear):
     """You multiply x by B A as it stands, or by B and then by A. That matrix has the shape of W,
-    (out, in); x lies in rows, so it has to lie on its side, as W does in a nn.Linear: x meets A
+    (out, in); x lies in rows, so it has to lie on its side, as W does in an nn.Linear: x meets A
     first."""
 
     def _update(self, x: Tensor) -> Tensor:
@@ -279,7 +279,7 @@ class base_copied(LoRALinear):
 @lora_linear.misconception
 class shapes_exchanged(LoRALinear):
     """A and B lie on their sides: A is (in, r) and B is (r, out) in your layer. Asked for are A
-    (r, in) and B (out, r), the shapes that a nn.Linear's weight has: B A is then shaped like W."""
+    (r, in) and B (out, r), the shapes that an nn.Linear's weight has: B A is then shaped like W."""
 
     def _freeze(self) -> None:
         super()._freeze()
@@ -291,8 +291,8 @@ class shapes_exchanged(LoRALinear):
 
 @lora_linear.misconception
 class always_float32(LoRALinear):
-    """A and B are float32 on the CPU, whatever the base is. Give new parameters the dtype and the
-    device of base.weight, or they cannot be multiplied with the same x."""
+    """A and B do not take after the base. Give new parameters the dtype AND the device of
+    base.weight, or they cannot be multiplied with the same x."""
 
     def _freeze(self) -> None:
         super()._freeze()

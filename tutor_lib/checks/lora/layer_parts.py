@@ -81,6 +81,10 @@ def merged(
     for name in ("scale", "merged"):
         if not hasattr(layer, name):
             raise Complaint(f"Your layer has no attribute {name}; merge will need it.")
+    if not isinstance(layer.scale, int | float | Tensor):
+        raise Complaint(
+            f"self.scale is of type {type(layer.scale).__name__}, but should be a number: α/r."
+        )
     if layer.merged is not False:
         raise Complaint(f"self.merged is {layer.merged} in a new layer, but should be False.")
     with torch.no_grad():
@@ -130,7 +134,7 @@ class _MadeHere(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, and note what it made; what is sent to a device is forgotten."""
         result = func(*args, **(kwargs or {}))
-        if func in MAKERS and "device" not in (kwargs or {}):
+        if func in MAKERS and (kwargs or {}).get("device") is None:
             self.tensors.append(result)
         elif func in (Tensor.to, Tensor.type_as):
             self.tensors = [t for t in self.tensors if t.data_ptr() != result.data_ptr()]

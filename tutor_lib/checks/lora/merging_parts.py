@@ -43,7 +43,8 @@ def _seen(model: nn.Sequential, x: Tensor) -> Result:
     first, second = _layers(model)
     marked = first.merged is True and second.merged is True
     W = first.base.weight
-    return W.detach(), (first.B @ first.A).detach(), model(x).detach(), marked, W.requires_grad
+    trains = W.requires_grad or second.base.weight.requires_grad
+    return W.detach(), (first.B @ first.A).detach(), model(x).detach(), marked, trains
 
 
 def merged(

@@ -44,7 +44,9 @@ def of_zeros(student: Callable[..., Any], x: Tensor) -> Any:
         return result
     codes, scales = result
     zeros = (_blocks(x) == 0).all(1)
-    if not isinstance(codes, Tensor) or len(codes) != len(zeros) or len(scales) != len(zeros):
+    if not all(isinstance(t, Tensor) and t.ndim for t in (codes, scales)):
+        raise Complaint("Codes and scales should be tensors: (blocks, 64) and (blocks,).")
+    if len(codes) != len(zeros) or len(scales) != len(zeros):
         raise Complaint(f"There should be {len(zeros)} blocks, each with one scale.")
     levels = NF4_LEVELS.to(x)[codes[zeros].long().clamp(0, 15)]
     return codes[zeros], levels * scales[zeros].view(-1, 1)
@@ -86,7 +88,7 @@ def dequantize_cases(draw: Draw) -> list[Arguments]:
     ]  # fmt: skip
 
 
-CODES = ("the codes", "the scales")
+CODES = ("the tensor of codes", "the tensor of scales")
 ZEROS = ("the codes of a block of zeros", "what a block of zeros comes back as")
 quantizing.part("quantize_nf4", 2, cases, quantized, CODES)
 quantizing.part("quantize_nf4_zeros", 1, zero_cases, of_zeros, ZEROS)

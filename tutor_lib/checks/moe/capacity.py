@@ -165,7 +165,7 @@ def _many(draw: Draw) -> list[Arguments]:
     return [(*few[:2], *many[:2], 3, 7)]
 
 
-drop_overflow = Exercise("drop_overflow", _reference)
+drop_overflow = Exercise("drop_overflow", _reference, welcome=("tutor_lib.checks.moe.speed",))
 drop_overflow.part("drop_overflow", 2, _cases, results=("the weight matrix",))
 drop_overflow.part("drop_overflow_speed", 1, _many, _speed, results=(LOOPS, "the number of rows"))
 
@@ -282,6 +282,6 @@ def lightest_are_dropped(weights: Tensor, experts: Tensor, n_experts: int, capac
 
 @drop_overflow.misconception
 def nothing_dropped(weights: Tensor, experts: Tensor, n_experts: int, capacity: int) -> Tensor:
-    """Your weights are those that came in: nothing is dropped. (masked_fill returns a new tensor;
-    it leaves the one it is called on.)"""
+    """Your weights are those that came in: nothing is dropped. (A method without an
+    underscore at its end returns a new tensor; it leaves the one it is called on.)"""
     return weights

@@ -49,7 +49,7 @@ def _many(draw: Draw) -> list[Arguments]:
     return [(_case(draw, 17, 2, 3), _case(draw, 89, 2, 3))]
 
 
-combine = Exercise("combine", _reference)
+combine = Exercise("combine", _reference, welcome=("tutor_lib.checks.moe.speed",))
 combine.part("combine", 2, _cases, results=("the output",))
 combine.part("combine_speed", 1, _many, _speed, results=(LOOPS, "the number of rows"))
 

@@ -50,6 +50,16 @@ def _permutes(result: Pair, experts: Tensor, n_experts: int) -> str | None:
     return "Each number from 0 to N k − 1 comes once in the order; in yours some are missing."
 
 
+def _stable(result: Pair, experts: Tensor, n_experts: int) -> str | None:
+    in_order = experts.flatten()[result[0]]
+    if (in_order[1:] < in_order[:-1]).any():
+        return None
+    return (
+        "Each queue holds the right choices, but not in the order of their numbers. Is your sort a "
+        "stable one?"
+    )
+
+
 def _speed(dispatch: Any, few: Tensor, many: Tensor, n_experts: int) -> tuple[bool, int]:
     result = dispatch(many, n_experts)
     order = result[0] if isinstance(result, tuple | list) and result else result
@@ -63,9 +73,9 @@ def _many(draw: Draw) -> list[Arguments]:
     return [(_experts(draw, 17, 3, 2), _experts(draw, 89, 3, 2), 3)]
 
 
-dispatch = Exercise("dispatch", _reference, learns=False)
+dispatch = Exercise("dispatch", _reference, welcome=("tutor_lib.checks.moe.speed",), learns=False)
 RESULTS = ("the order", "the tensor of lengths")
-dispatch.part("dispatch", 2, _cases, results=RESULTS, laws=(_permutes, _sums))
+dispatch.part("dispatch", 2, _cases, results=RESULTS, laws=(_permutes, _stable, _sums))
 dispatch.part("dispatch_speed", 1, _many, _speed, results=(LOOPS, "the length of the order"))
 
 

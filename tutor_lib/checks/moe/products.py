@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 # Where the axis that is summed over is the last one of the first matrix, or of the second argument.
 OF_FIRST = {"matmul", "__matmul__", "mm", "bmm", "mv", "linear"}
 OF_SECOND = {"addmm", "baddbmm", "addbmm"}
+BY_NUMBER = {"mul", "mul_", "multiply", "__mul__", "__rmul__"}  # to be summed afterwards, perhaps
 
 
 class Products(TorchFunctionMode):
@@ -32,6 +33,12 @@ class Products(TorchFunctionMode):
             self.count += result.numel() * args[name in OF_SECOND].size(-1)
         elif name == "einsum" and isinstance(args[0], str):
             self.count += result.numel() * _summed(args[0], _operands(args[1:]))
+        elif name in BY_NUMBER and isinstance(result, Tensor):
+            self.count += result.numel()
+        elif name == "tensordot":
+            self.count += math.isqrt(args[0].numel() * args[1].numel() * result.numel())
+        elif name in ("conv1d", "conv2d"):
+            self.count += result.numel() * args[1][0].numel()
         return result
 
 

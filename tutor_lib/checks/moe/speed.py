@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from torch.overrides import TorchFunctionMode
+
 from tutor_lib.checks.finished import BETWEEN
 
 # What the parts on speed say of the answer.
@@ -17,7 +19,26 @@ def grows(call: Callable[[Any], Any], few: Any, many: Any, extra: int) -> bool:
     A quarter of a line for each token more is a loop already: one over the places in a queue
     runs as often as the longest queue is long.
     """
-    return lines_run(call, many) - lines_run(call, few) > extra / 4
+    return any(cost(call, many) - cost(call, few) > extra / 4 for cost in (lines_run, calls_made))
+
+
+class _Calls(TorchFunctionMode):
+    """Counts the calls of PyTorch: `map` may make them without a line of Python."""
+
+    count = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def calls_made(call: Callable[[Any], Any], argument: Any) -> int:
+    """How often `call(argument)` calls PyTorch."""
+    with _Calls() as calls:
+        call(argument)
+    return calls.count
 
 
 def lines_run(call: Callable[[Any], Any], argument: Any) -> int:
