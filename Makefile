@@ -36,8 +36,8 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lab: $(VENV)/.lab  ## open the first lab in JupyterLab; the chapters are there too
-	$(BIN)/jupyter lab labs/attention/attention.ipynb
+lab: $(VENV)/.lab  ## open a lab in JupyterLab (make lab LAB=kv_cache); the chapters are there too
+	$(BIN)/jupyter lab labs/$(LAB)/$(LAB).ipynb
 
 labs: $(VENV)/.grade  ## generate labs/ from solutions/, and enter them in the gradebook
 	$(BIN)/python -m tutor_lib.grading.build
