@@ -319,6 +319,17 @@ def test_too_low_a_precision_is_not_taken_for_a_mistake_that_this_part_cannot_se
     assert told.startswith("Called with x float64 (3,)")
 
 
+def test_an_attribute_of_ones_own_is_missed_in_what_stands_in():
+    exercise = Exercise("outer", lambda q, k: q, uses=(softmax_exercise,))
+    part = exercise.part("outer", 1, lambda draw: [(draw(3), draw(3))])
+
+    def student(q, k):
+        return q.mine
+
+    assert "right versions of softmax stand in for yours" in part.diagnose(student)
+    assert "right versions" not in scores.diagnose(student)
+
+
 def test_leaving_python_is_no_way_out():
     def student(q, k):
         sys.exit(0)

@@ -194,7 +194,7 @@ class Part:
         called = f"Called with {self._describe(trial.case)}:"
         theirs, ours = trial.theirs, trial.ours
         if theirs.error is not None:
-            seen = f"{called} {theirs.where()}"
+            seen = f"{called} {theirs.where()}{self._lending(theirs)}"
         else:
             seen = f"{called} {difference(ours.value, theirs.value, self.results)}"
         if misconception is not None:
@@ -202,6 +202,16 @@ class Part:
         laws = self.laws if alike(ours.value, theirs.value) else ()
         broken = [told for law in laws if (told := law(theirs.value, *trial.case))]
         return "\n\n".join([seen, *(broken or self._where_right(first, trial))])
+
+    def _lending(self, outcome: Outcome) -> str:
+        """Who has given an earlier answer an attribute of its own misses it in what stands in."""
+        if not (isinstance(outcome.error, AttributeError) and self.exercise.uses):
+            return ""
+        names = " and ".join(self.exercise.lent)
+        return (
+            f"\n\nWhile this is checked, right versions of {names} stand in for yours. They have "
+            "what their exercises name, and nothing else of yours."
+        )
 
     def _tell_change(self, trial: Trial) -> str:
         name = self._names()[trial.theirs.changed[0]]

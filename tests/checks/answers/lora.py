@@ -100,7 +100,7 @@ class OneRankAtATime(nn.Module):
         self.scale = alpha * r**-1
         self.register_parameter("A", nn.Parameter(torch.ones_like(base.weight[0]).repeat(r, 1)))
         self.register_parameter("B", nn.Parameter(base.weight.new_zeros((base.out_features, r))))
-        self.A.data.normal_()
+        self.A.data.normal_().div_(base.in_features**0.5)
         self.base.requires_grad_(False)
 
     def forward(self, x):

@@ -100,6 +100,17 @@ def merged(
     return _run(layer, x, A, B)
 
 
+def _spread(student: Callable[..., Any]) -> None:
+    """Raise Complaint if A begins ten times too large or too small, but not if it is zero."""
+    layer: Any = built(student, nn.Linear(1024, 64), 8, 16)
+    spread = layer.A.detach().std().item()
+    if spread and not 0.1 < spread * 32 < 10:
+        raise Complaint(
+            f"For 1,024 inputs your A is drawn with a spread of {spread:.2g}; it should be about "
+            "1/√1024 = 0.031, so that A x is about as large as x."
+        )
+
+
 def start(
     student: Callable[..., Any],
     x: Tensor,
@@ -121,6 +132,7 @@ def start(
     trains = ", ".join(names) or "empty"
     rank = int(torch.linalg.matrix_rank(layer.A.detach().double()))
     unchanged = torch.allclose(layer(x), linear(weight, bias)(x))
+    _spread(student)
     return trains, rank, not layer.B.any().item(), unchanged
 
 
