@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.checks.written import mix, soft
 from tutor_lib.checks.attention.core import attention as attention_exercise
 from tutor_lib.checks.attention.masks import causal_mask as mask_exercise
 from tutor_lib.checks.attention.scores import attention_scores as scores_exercise
@@ -17,21 +18,6 @@ from tutor_lib.checks.modules import built, loaded
 
 softmax, scores = softmax_exercise.parts[0], scores_exercise.parts[0]
 causal_mask, attention = mask_exercise.parts[0], attention_exercise.parts[0]
-
-
-def soft(x, dim):
-    """Softmax as a student may write it."""
-    exponentials = (x - x.amax(dim, keepdim=True)).exp()
-    return exponentials / exponentials.sum(dim, keepdim=True)
-
-
-def mix(q, k, v, mask=None):
-    """Attention as a student may write it."""
-    scores = q @ k.mT / q.size(-1) ** 0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    weights = soft(scores, -1)
-    return weights @ v, weights
 
 
 def test_a_wrong_value_is_located():

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 
+from tests.checks.written import mix, soft
 from tutor_lib.checks.attention.core import attention as attention_exercise
 from tutor_lib.checks.attention.scores import attention_scores as scores_exercise
 from tutor_lib.checks.attention.softmax import softmax as softmax_exercise
@@ -15,21 +16,6 @@ from tutor_lib.checks.lab import Lab, NotYet
 
 scores = scores_exercise.parts[0]
 LAB = Lab("trial", softmax_exercise, scores_exercise)
-
-
-def soft(x, dim):
-    """Softmax as a student may write it."""
-    exponentials = (x - x.amax(dim, keepdim=True)).exp()
-    return exponentials / exponentials.sum(dim, keepdim=True)
-
-
-def mix(q, k, v, mask=None):
-    """Attention as a student may write it."""
-    scores = q @ k.mT / q.size(-1) ** 0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    weights = soft(scores, -1)
-    return weights @ v, weights
 
 
 def test_check_counts_the_points(capsys):

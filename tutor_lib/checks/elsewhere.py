@@ -41,7 +41,7 @@ class Elsewhere(TorchFunctionMode):
     ) -> Any:
         """Refuse what a GPU would refuse, and mark what is born on the CPU."""
         kwargs = kwargs or {}
-        tensors = [*_tensors([*args, *kwargs.values()])]
+        tensors = [*tensors_in([*args, *kwargs.values()])]
         if func in TO_NUMPY and not is_here(args[0]):
             raise WrongDevice("can't convert cuda:0 device type tensor to numpy; use .cpu() first")
         inputs = [t for t in tensors if t.ndim]
@@ -55,12 +55,13 @@ class Elsewhere(TorchFunctionMode):
         return _mark(result, func, args, kwargs, tensors)
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+    """All tensors in nested lists and tuples."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 def _mark(
@@ -68,7 +69,7 @@ def _mark(
 ) -> Any:
     """Say of a result whether it is here: by the device asked for, else by what it came from."""
     if not isinstance(result, Tensor):
-        for part in _tensors(result) if isinstance(result, list | tuple) else ():
+        for part in tensors_in(result) if isinstance(result, list | tuple) else ():
             _put(part, bool(tensors) and is_here(tensors[0]))
         return result
     asked = [kwargs.get("device"), *(args[1:] if func is Tensor.to else ())]

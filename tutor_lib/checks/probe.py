@@ -1,13 +1,13 @@
 """What equal values do not show: whether a result can be learned through, and works on a GPU."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tutor_lib.checks.compare import close
-from tutor_lib.checks.elsewhere import Elsewhere, WrongDevice, is_here
+from tutor_lib.checks.elsewhere import Elsewhere, WrongDevice, is_here, tensors_in
 from tutor_lib.checks.run import Outcome, run
 
 Function = Callable[..., Any]
@@ -76,7 +76,7 @@ def _forward(function: Function, case: tuple[Any, ...]) -> tuple[dict[int, Tenso
 
 
 def _floats(outcome: Outcome) -> list[Tensor]:
-    return [r for r in _flat([outcome.value]) if r.is_floating_point()]
+    return [r for r in tensors_in([outcome.value]) if r.is_floating_point()]
 
 
 def _gradients(leaves: dict[int, Tensor], results: list[Tensor]) -> list[Tensor]:
@@ -97,12 +97,4 @@ def moves(theirs: Function, case: tuple[Any, ...]) -> str | None:
         outcome = run(theirs, case)
     if isinstance(outcome.error, WrongDevice):
         return f"This works on a CPU. On a GPU it would fail: {outcome.error}{outcome.place()}"
-    return NOT_MOVED if any(map(is_here, _flat([outcome.value]))) else None
-
-
-def _flat(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _flat(value)
+    return NOT_MOVED if any(map(is_here, tensors_in([outcome.value]))) else None
