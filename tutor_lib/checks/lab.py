@@ -110,4 +110,4 @@ def _wrap(text: str) -> str:
 
 
 def _fill(text: str) -> str:
-    return textwrap.fill(text, 78, break_long_words=False)
+    return textwrap.fill(text, 78, break_long_words=False, break_on_hyphens=False)
