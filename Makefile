@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test slow bench experiments lab labs student grade lint storyteller clean
+.PHONY: help book test slow long bench experiments lab labs student grade lint storyteller clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ test: $(VENV)/.dev  ## lint and run every test, in a real browser too
 
 slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they take minutes
 	$(PYTEST) -m 'slow and not gpu'
+
+long: $(VENV)/.dev  ## train the storyteller again and compare, which takes ten minutes
+	$(BIN)/python -m pytest -m long
 
 bench: $(VENV)/.dev  ## time the library against its peers: a table, and build/bench.json
 	$(BIN)/python -m tests.bench

@@ -116,7 +116,7 @@ def test_a_cut_down_run_gives_the_recorded_loss(record, cut_down):
     assert cut_down["held_out_loss"] == pytest.approx(record["cut_down_held_out_loss"], rel=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_script_makes_the_model_again(record, tmp_path):
     main(["--out", str(tmp_path)])
     again = json.loads((tmp_path / "storyteller.json").read_text())
