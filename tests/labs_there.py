@@ -1,7 +1,9 @@
 """The labs that there are, and what their tests need of each."""
 
 import importlib
+import re
 import types
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.cells import cell
@@ -10,6 +12,15 @@ from tutor_lib.checks.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "solutions").glob("*/*.md") if p.stem == p.parent.name)
+
+
+# What a source cell holds that students must not see.
+REGION = re.compile(r"### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)### END \1", re.DOTALL)
+
+
+def lines_of(texts: Iterable[str]) -> set[str]:
+    """The lines of some texts that say something, without white space around them."""
+    return {line.strip() for text in texts for line in text.splitlines() if line.strip()}
 
 
 def lab_of(name: str) -> Lab:

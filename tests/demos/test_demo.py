@@ -11,6 +11,7 @@ import traitlets
 
 from tutor_lib.demos import AttentionMatrix, Generate, Tokenizer
 from tutor_lib.demos.bundle import flatten, kit_url, with_kit
+from tutor_lib.demos.demo import Demo
 from tutor_lib.demos.weights import byte_planes, storyteller, storyteller_script
 from tutor_lib.inside.trace import attention_weights
 
@@ -120,6 +121,13 @@ def test_the_picture_of_generate_shows_real_probabilities():
     logits = model(torch.tensor([tokenizer.encode(demo.prompt)]))[0, -1]
     shown = re.findall(r">([\d.]+) %<", demo.picture())
     assert shown == [f"{100 * p:.1f}" for p in logits.softmax(-1).topk(10).values.tolist()]
+
+
+def test_a_demo_without_a_picture_is_refused():
+    with pytest.raises(TypeError, match=r"Blind has no picture\(\) for a page without JavaScript"):
+
+        class Blind(Demo):
+            pass
 
 
 def test_empty_texts_have_pictures():

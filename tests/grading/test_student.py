@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.labs_there import REGION, lines_of
 from tutor_lib.grading import build, student
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,20 +103,12 @@ def test_it_holds_all_of_the_library_that_git_knows(files):
     assert all(name.startswith("tutor_lib/grading/") for name in left_out - {INSTRUCTORS})
 
 
-REGION = r"### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)### END \1"
-
-
-def lines_of(texts):
-    """The lines of some texts, without white space around them."""
-    return {line.strip() for text in texts for line in text.splitlines() if line.strip()}
-
-
 @pytest.mark.parametrize("lab", LABS)
 def test_no_answer_and_no_hidden_test_is_in_it(unpacked, lab):
     cells = build.read_source(ROOT / "solutions" / lab / f"{lab}.md").cells
-    found = [match for c in cells for match in re.findall(REGION, c.source, re.DOTALL)]
+    found = [match for c in cells for match in REGION.findall(c.source)]
     # A line such as `with torch.no_grad():`, which the lab shows elsewhere, gives nothing away.
-    visible = lines_of(re.sub(REGION, "", c.source, flags=re.DOTALL) for c in cells)
+    visible = lines_of(REGION.sub("", c.source) for c in cells)
     answers, hidden = (
         lines_of(text for kind, text in found if kind == wanted) - visible
         for wanted in ("SOLUTION", "HIDDEN TESTS")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.labs_there import NAMES, lab_of
+from tests.labs_there import NAMES, REGION, lab_of, lines_of
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -13,19 +13,11 @@ def course(request, course_of):
     return course_of(request.param)
 
 
-REGION = re.compile(r"### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)### END \1", re.DOTALL)
-
-
-def lines(text):
-    """Its lines that say something."""
-    return {line.strip() for line in text.splitlines() if line.strip()}
-
-
 def shown(cell):
     """The lines of a source cell that students may see: a model answer in prose is none."""
     if cell.cell_type == "markdown" and cell.metadata.get("nbgrader", {}).get("solution"):
         return set()
-    return lines(REGION.sub("", cell.source))
+    return lines_of([REGION.sub("", cell.source)])
 
 
 def test_labs_are_what_the_sources_make(course, root):
@@ -43,11 +35,11 @@ def test_a_second_generation_gives_the_same_bytes(course):
 
 
 def test_the_release_holds_no_answer_and_no_hidden_test(course):
-    every = {line for cell in course.source.cells for line in lines(cell.source)}
+    every = lines_of(cell.source for cell in course.source.cells)
     # `with torch.no_grad():`, say, may stand in a hidden region and in a shown cell too.
     hidden = every - {line for cell in course.source.cells for line in shown(cell)}
     assert len(hidden) > 50
-    assert not hidden & {line for cell in course.release.cells for line in lines(cell.source)}
+    assert not hidden & lines_of(cell.source for cell in course.release.cells)
     for word in ("### BEGIN", "### END", "HIDDEN", "Marking scheme", "A good answer"):
         assert not any(word in cell.source for cell in course.release.cells), word
 

@@ -15,14 +15,12 @@ import torch
 from tutor_lib.checks import probe
 from tutor_lib.checks.compare import agree, alike, difference, matches
 from tutor_lib.checks.draw import Draw
-from tutor_lib.checks.finished import Watch
+from tutor_lib.checks.finished import READY_MADE, Watch
 from tutor_lib.checks.run import Outcome, run, standing_in
 
 Arguments = tuple[Any, ...]
 Function = Callable[..., Any]
 Cases = Callable[[Draw], list[Arguments]]
-
-READY_MADE = "{}, which is the finished thing. Here you build it yourself."
 
 
 def call(student: Function, *arguments: Any) -> Any:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+READY_MADE = "{}, which is the finished thing. Here you build it yourself."
+
 PACKAGES = ("tutor_lib", "peft", "transformers", "bitsandbytes", "torchtune", "xformers")
 # Calls pass through these: modules calling `forward`, and the shape checker of our own tests.
 BETWEEN = {"torch", "scipy", "jaxtyping", "beartype"} | sys.stdlib_module_names

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tutor_lib.checks.diagnose import READY_MADE, Exercise
-from tutor_lib.checks.finished import ready_made
+from tutor_lib.checks.diagnose import Exercise
+from tutor_lib.checks.finished import READY_MADE, ready_made
 from tutor_lib.checks.run import quiet, standing_in
 
 

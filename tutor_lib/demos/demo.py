@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ class Demo(anywidget.AnyWidget):
     A subclass adds synced traits, `presets` (what a reader can press, by name) and `picture`.
     `PRESET_TRAIT` names the trait that a preset fills.
 
-    Raises ValueError for an unknown preset or trait.
+    Raises ValueError for an unknown preset or trait, and TypeError for a subclass without a
+    picture.
     """
 
     PRESET_TRAIT = "text"
@@ -32,6 +34,9 @@ class Demo(anywidget.AnyWidget):
     presets = traitlets.Dict(traitlets.Unicode(), key_trait=traitlets.Unicode()).tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        # What ABC would do, but anywidget's metaclass does not mix with its.
+        if getattr(cls.picture, "__isabstractmethod__", False):
+            raise TypeError(f"{cls.__name__} has no picture() for a page without JavaScript")
         # traitlets derives one more class for each widget, where _esm is a trait already.
         if not isinstance(getattr(cls, "_esm", None), traitlets.TraitType):
             cls._esm = with_kit(Path(inspect.getfile(cls)).with_suffix(".js"))
@@ -55,9 +60,9 @@ class Demo(anywidget.AnyWidget):
             )
         return value
 
+    @abstractmethod
     def picture(self) -> str:
         """What a reader without JavaScript sees: a small SVG of the real numbers."""
-        raise NotImplementedError
 
     def html(self) -> str:
         """The demo for a page without a kernel: picture, state, and the code that mounts it."""
