@@ -1,0 +1,246 @@
+"""A tiny course in a folder of its own, on SQLite and on a PostgreSQL server that lives as long
+as the tests."""
+
+import contextlib
+import copy
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+import pytest
+import sqlalchemy
+from nbgrader.api import Base
+
+from tutor_lib.grading.build import release
+from tutor_lib.grading.gradebook.course import Course
+from tutor_lib.grading.submission import Result, Submission
+
+LAB = "tiny"
+CONFIG = """\
+import os
+import sys
+from pathlib import Path
+
+c = get_config()
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+c.CourseDirectory.course_id = "tiny"  # PostgreSQL, unlike SQLite, misses it
+c.CourseDirectory.source_directory = "build/source"
+c.CourseDirectory.release_directory = "labs"
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+"""
+# name: (kind of cell, grade, solution, task, points, source)
+CELLS = {
+    "setup": ("code", False, False, False, None, "import math"),
+    "double": ("code", False, True, False, None,
+               "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"),
+    "double_check": ("code", True, False, False, 3,
+                     'check("double", double)\n### BEGIN HIDDEN TESTS\n'
+                     "assert double(21) == 42, \"expected 42\"\n### END HIDDEN TESTS"),
+    "partial_check": ("code", True, False, False, 4, "count(double)"),
+    "why": ("markdown", True, True, False, 2,
+            "Why?\n\n### BEGIN SOLUTION\nBecause.\n### END SOLUTION"),
+    "draw": ("markdown", False, False, True, 5, "Draw it."),
+}  # fmt: skip
+
+
+def _source() -> str:
+    head = """\
+        ---
+        jupytext:
+          text_representation:
+            format_name: myst
+        kernelspec:
+          display_name: Python 3
+          language: python
+          name: python3
+        ---
+
+        # Tiny
+
+        A formula: $x < y$.
+
+        """
+    return textwrap.dedent(head) + "\n".join(_cell(name, *about) for name, about in CELLS.items())
+
+
+def _cell(name, kind, grade, solution, task, points, source) -> str:
+    locked = kind == "code" and not solution
+    marks = {"grade": grade, "grade_id": name, "locked": locked, "schema_version": 3,
+             "solution": solution, "task": task}  # fmt: skip
+    marks |= {} if points is None else {"points": points}
+    if kind == "markdown":
+        import json
+
+        return f"+++ {json.dumps({'nbgrader': marks})}\n\n{source}\n\n"
+    lines = "\n".join(f"  {key}: {str(value).lower()}" for key, value in marks.items())
+    return f"```{{code-cell}} ipython3\n---\nnbgrader:\n{lines}\n---\n{source}\n```\n"
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory) -> Path:
+    """The course's folder, made once."""
+    folder = tmp_path_factory.mktemp("released")
+    (folder / "nbgrader_config.py").write_text(CONFIG)
+    source = folder / "solutions" / LAB / f"{LAB}.md"
+    source.parent.mkdir(parents=True)
+    source.write_text(_source())
+    release(folder, LAB)
+    return folder
+
+
+class Server(NamedTuple):
+    """A running PostgreSQL, with a database that is copied for each test."""
+
+    url: sqlalchemy.URL
+
+    def run(self, statement: str) -> None:
+        engine = sqlalchemy.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(statement))
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres(released):
+    """PostgreSQL on a socket in a temporary folder, which holds the released course."""
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
+    programs = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    initdb = next((Path(p) for p in programs if p and (Path(p).parent / "postgres").exists()), None)
+    if initdb is None:
+        pytest.skip("no PostgreSQL server is installed here (initdb and postgres)")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pg")))
+        as_user = _unprivileged(folder)
+        subprocess.run([*as_user, initdb, "-D", folder / "data", "-A", "trust", "-U", "postgres",
+                        "-E", "UTF8", "--no-sync"], check=True, capture_output=True)  # fmt: skip
+        command = [initdb.parent / "postgres", "-D", folder / "data", "-k", folder,
+                   "-c", "listen_addresses=", "-c", "fsync=off"]  # fmt: skip
+        process = subprocess.Popen([*as_user, *command], stderr=subprocess.DEVNULL)
+        stack.callback(process.wait, 20)
+        stack.callback(process.send_signal, signal.SIGINT)  # now, whoever is connected
+        server = Server(_wait_for(folder))
+        server.run("CREATE DATABASE released")
+        _copy(released / "gradebook.db", server.url.set(database="released"))
+        yield server
+
+
+def _unprivileged(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("PostgreSQL does not run as root, and there is no setpriv to become another")
+    try:
+        shutil.chown(folder, "postgres", "postgres")
+    except LookupError:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+
+def _wait_for(folder: Path) -> sqlalchemy.URL:
+    url = sqlalchemy.URL.create(
+        "postgresql+psycopg2", "postgres", database="postgres", query={"host": str(folder)}
+    )
+    ready = shutil.which("pg_isready") or "/usr/lib/postgresql/15/bin/pg_isready"
+    import time
+
+    for _ in range(200):
+        try:
+            sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect().close()
+        except sqlalchemy.exc.OperationalError:
+            time.sleep(0.1)
+        else:
+            return url
+    raise RuntimeError(f"PostgreSQL did not start in {folder}; {ready} may say why")
+
+
+def _copy(sqlite: Path, url: sqlalchemy.URL) -> None:
+    """Copy a gradebook, nbgrader's note of its version included."""
+    there, here = sqlalchemy.create_engine(f"sqlite:///{sqlite}"), sqlalchemy.create_engine(url)
+    version = sqlalchemy.Table("alembic_version", sqlalchemy.MetaData(), autoload_with=there)
+    Base.metadata.create_all(here)
+    version.create(here)
+    with there.connect() as source, here.begin() as target:
+        for table in [*Base.metadata.sorted_tables, version]:
+            if found := [dict(row._mapping) for row in source.execute(table.select())]:
+                target.execute(table.insert(), found)
+    here.dispose()
+
+
+class Classroom:
+    """A course for one test, and what is handed in there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.course = Course.open(folder)
+
+    def notebook(self, answers=()) -> nbformat.NotebookNode:
+        """The lab as intake hands it on: the release with answers, the source's test cells."""
+        read = nbformat.read
+        notebook = read(self.folder / "labs" / LAB / f"{LAB}.ipynb", as_version=4)
+        source = read(self.folder / "build" / "source" / LAB / f"{LAB}.ipynb", as_version=4)
+        sources = {c.metadata.get("nbgrader", {}).get("grade_id"): c.source for c in source.cells}
+        for cell in notebook.cells:
+            about = cell.metadata.get("nbgrader", {})
+            if about.get("locked"):
+                cell.source = sources[about.grade_id]
+            elif about.get("grade_id") in dict(answers):
+                cell.source = dict(answers)[about.grade_id]
+        return notebook
+
+    def submission(self, student, answers=(), **about) -> Submission:
+        return Submission(LAB, student, self.notebook(answers), **about)
+
+    def result(self, submission, outputs=(), finished=("double_check", "partial_check"), notes=()):
+        """A result with these outputs, by the cells' grade_id."""
+        names = [c.metadata.get("nbgrader", {}).get("grade_id") for c in submission.notebook.cells]
+        of_cells = tuple(tuple(dict(outputs).get(name, ())) for name in names)
+        return Result(copy.deepcopy(of_cells), frozenset(finished), tuple(notes))
+
+    def graded(self, student, answers=(), notes=(), timestamp=None, **outcome):
+        submission = self.submission(student, answers, notes=tuple(notes), timestamp=timestamp)
+        return submission, self.result(submission, **outcome)
+
+    def autograded(self, student) -> nbformat.NotebookNode:
+        path = self.course.autograded(student, LAB) / f"{LAB}.ipynb"
+        return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture
+def on_sqlite(released, tmp_path) -> Classroom:
+    """A fresh course with nbgrader's own database."""
+    shutil.copytree(released, tmp_path, dirs_exist_ok=True)
+    return Classroom(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def classroom(request, on_sqlite, tmp_path) -> Classroom:
+    """A fresh course on either database."""
+    if request.param == "sqlite":
+        return on_sqlite
+    server = request.getfixturevalue("postgres")
+    name = "".join(c for c in tmp_path.name if c.isalnum()).lower()[-50:]
+    server.run(f'CREATE DATABASE "{name}" TEMPLATE released')
+    url = server.url.set(database=name).render_as_string()
+    with (tmp_path / "nbgrader_config.py").open("a") as config:
+        config.write(f"c.CourseDirectory.db_url = {url!r}\n")
+    return Classroom(tmp_path)
+
+
+def printed(text, name="stdout"):
+    return {"output_type": "stream", "name": name, "text": text}
+
+
+def ended_with(text):
+    return {"output_type": "execute_result", "data": {"text/plain": text}, "metadata": {},
+            "execution_count": 1}  # fmt: skip
+
+
+def raised(name="AssertionError", value="no"):
+    return {"output_type": "error", "ename": name, "evalue": value, "traceback": [value]}
