@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tutor_lib.checks.plain import is_array, is_plain, type_name
+
 # Loose enough for sums in another order, for float32 loops and for −1e9 in place of −∞;
 # the mistakes change results by a hundred times as much (tests/checks holds them to it).
 RTOL, ATOL = 1e-4, 1e-5
@@ -17,7 +19,7 @@ def agree(expected: Any, got: Any) -> bool:
     """Is `got` the right answer? A floating-point result may be more precise than expected."""
     if isinstance(expected, tuple):
         return _is_sequence_of(got, len(expected)) and all(map(agree, expected, got))
-    if _is_array(expected) and _is_array(got):
+    if is_array(expected) and is_array(got):
         return got.dtype.itemsize >= expected.dtype.itemsize and matches(expected, got)
     return matches(expected, got) and not _is_float_for_int(expected, got)
 
@@ -30,7 +32,7 @@ def alike(expected: Any, got: Any) -> bool:
     """Are both of the same type, shape and kind, so that only the values can differ?"""
     if isinstance(expected, tuple):
         return _is_sequence_of(got, len(expected)) and all(map(alike, expected, got))
-    if _is_array(expected):
+    if is_array(expected):
         if not _is_like(expected, got):
             return False
         return kind(expected) == kind(got) and tuple(expected.shape) == tuple(got.shape)
@@ -45,7 +47,7 @@ def matches(wrong: Any, got: Any) -> bool:
         return False
     if isinstance(wrong, tuple):
         return all(map(matches, wrong, got))
-    if _is_array(wrong):
+    if is_array(wrong):
         return bool(close(wrong, got).all())
     return _same_number(wrong, got) if _is_number(wrong) else bool(wrong == got)
 
@@ -85,7 +87,7 @@ def difference(expected: Any, got: Any, parts: Sequence[str] = ()) -> str:
 def _tuple_difference(expected: tuple[Any, ...], got: Any, parts: Sequence[str]) -> str:
     wanted = f"{len(expected)} things ({', '.join(parts)})"
     if not isinstance(got, tuple | list):
-        return f"your function returned one {_type(got)}, but should return {wanted}."
+        return f"your function returned one {type_name(got)}, but should return {wanted}."
     if len(got) != len(expected):
         return f"your function returned {len(got)} things, but should return {wanted}."
     for part, right, theirs in zip(parts, expected, got, strict=True):
@@ -95,12 +97,12 @@ def _tuple_difference(expected: tuple[Any, ...], got: Any, parts: Sequence[str])
 
 
 def _difference(expected: Any, got: Any, name: str) -> str:
-    if _is_array(expected):
+    if is_array(expected):
         return _array_difference(expected, got, name)
     if not alike(expected, got):
-        return f"{name} is of type {_type(got)}, but should be {_article(expected)}."
+        return f"{name} is of type {type_name(got)}, but should be {_article(expected)}."
     if _is_float_for_int(expected, got) and got == expected:
-        return f"{name} is {got}, of type {_type(got)}, but should be {_article(expected)}."
+        return f"{name} is {got}, of type {type_name(got)}, but should be {_article(expected)}."
     if isinstance(expected, bool):
         return f"{name}: {'yes' if got else 'no'}, but it should be {'yes' if expected else 'no'}."
     return f"{name} is {_number(got)}, expected {_number(expected)}."
@@ -108,7 +110,7 @@ def _difference(expected: Any, got: Any, name: str) -> str:
 
 def _array_difference(expected: Any, got: Any, name: str) -> str:
     if not _is_like(expected, got):
-        return f"{name} is of type {_type(got)}, but should be {_article(expected)}."
+        return f"{name} is of type {type_name(got)}, but should be {_article(expected)}."
     if tuple(got.shape) != tuple(expected.shape):
         return f"{name} has shape {tuple(got.shape)}, but should have {tuple(expected.shape)}."
     if kind(got) != kind(expected) or got.dtype.itemsize < expected.dtype.itemsize:
@@ -138,20 +140,11 @@ def _is_sequence_of(x: Any, length: int) -> bool:
     return isinstance(x, tuple | list) and len(x) == length
 
 
-def _is_array(x: Any) -> bool:
-    return isinstance(x, Tensor | np.ndarray)
-
-
 def _is_like(expected: Any, got: Any) -> bool:
     """A tensor that holds its numbers where a tensor should be, an array for an array."""
     if isinstance(expected, np.ndarray):
         return isinstance(got, np.ndarray) and got.dtype.kind in "biufc"
-    return _is_plain(got)
-
-
-def _is_plain(x: Any) -> bool:
-    """A tensor that holds its numbers: not sparse, not on the meta device."""
-    return isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta
+    return is_plain(got)
 
 
 def _is_number(x: Any) -> bool:
@@ -160,12 +153,6 @@ def _is_number(x: Any) -> bool:
 
 def _tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else torch.from_numpy(np.ascontiguousarray(x))
-
-
-def _type(x: Any) -> str:
-    if not isinstance(x, Tensor):
-        return type(x).__name__
-    return "torch.Tensor" if _is_plain(x) else f"{x.layout} on device {x.device}"
 
 
 def _article(expected: Any) -> str:

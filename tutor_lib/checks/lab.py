@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from tutor_lib.checks import observe
 from tutor_lib.checks.diagnose import Exercise
-from tutor_lib.checks.finished import READY_MADE, ready_made
-from tutor_lib.checks.run import quiet, standing_in
+from tutor_lib.checks.finished import READY_MADE
+from tutor_lib.checks.run import quiet
 
 
 @runtime_checkable
@@ -25,8 +26,12 @@ class Checked(Protocol):
     def points(self) -> int:
         """What it is worth."""
 
-    def diagnose(self, student: Any, seed: int = 0) -> str | None:
-        """Say what is wrong, or None."""
+    @property
+    def lent(self) -> Mapping[str, Any]:
+        """What stands in for the student's other answers."""
+
+    def judge(self, see: observe.See, seed: int = 0) -> str | None:
+        """Say what is wrong with the answer that `see` sees, or None."""
 
 
 class NotYet(AssertionError):
@@ -44,6 +49,7 @@ class Lab:
         self.exercises = {e.name: e for e in exercises if isinstance(e, Exercise)}
         every = [p for e in exercises for p in (e.parts if isinstance(e, Exercise) else [e])]
         self.parts: dict[str, Checked] = {part.name: part for part in every}
+        self._lent = {exercise.name: exercise.lent for exercise in exercises}
         self.passed: set[str] = set()
 
     def check(self, name: str, student: Any) -> None:
@@ -61,13 +67,16 @@ class Lab:
         print(self._progress(name))
 
     def _problem(self, name: str, student: Any) -> str | None:
-        if not callable(student):
-            return f"{name} should be a function or a class; it is a {type(student).__name__}."
-        exercise = getattr(self.parts[name], "exercise", None)
-        if origin := ready_made(student, getattr(exercise, "finished", ())):
-            return READY_MADE.format(f"Your answer is {origin}")
+        there, part = observe.beside(student), self.parts[name]
         try:
-            return self.parts[name].diagnose(student, self.seed(name))
+            finished = getattr(getattr(part, "exercise", None), "finished", ())
+            odd, origin = there(observe.glance)(student, finished)
+            if odd:
+                return f"{name} should be a function or a class; it is a {odd}."
+            if origin:
+                return READY_MADE.format(f"Your answer is {origin}")
+            seed = self.seed(name)
+            return part.judge(observe.seeing(student, seed, self.name), seed)
         except Exception as error:  # a student must never see the inside of a check
             return (
                 "The check could not make sense of what your code returned "
@@ -86,13 +95,21 @@ class Lab:
         return int.from_bytes(digest[:6], "big")
 
     @contextlib.contextmanager
-    def grading(self, name: str, student: Any) -> Iterator[None]:
+    def grading(self, name: str, student: Any) -> Iterator[observe.Beside]:
         """Let hidden tests use the answer to the exercise `name` alone, and quietly.
 
         The right parts stand in for the student's other answers, and a warning costs no points.
+        What is yielded makes a function that can be imported run where the answer lives: it is
+        for what cannot be handed to a call of the answer, such as a model, or seen in what it
+        returns, such as a gradient.
         """
-        with quiet(), standing_in(student, self.exercises[name].lent):
-            yield
+        there = observe.beside(student)
+        with quiet():
+            there(observe.lend)(student, self._lent[name])
+            try:
+                yield there
+            finally:
+                there(observe.take_back)()
 
     def _progress(self, name: str) -> str:
         earned = sum(self.parts[part].points for part in self.passed)

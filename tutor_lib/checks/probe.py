@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutor_lib.checks.compare import close
+from tutor_lib.checks.compare import matches
 from tutor_lib.checks.elsewhere import Elsewhere, WrongDevice, is_here, tensors_in
-from tutor_lib.checks.run import Outcome, run
+from tutor_lib.checks.plain import pack, unpack
+from tutor_lib.checks.run import Outcome, Raised, run
 
 Function = Callable[..., Any]
 
@@ -37,64 +38,84 @@ NOT_MOVED = (
 )
 
 
-def learns(ours: Function, theirs: Function, case: tuple[Any, ...], names: list[str]) -> str | None:
-    """What keeps the gradient from flowing as in `ours`, or None.
+Back = tuple[Any, list[bool], Any]
 
-    `names` are those of the arguments. A case is run with each floating-point argument
-    requiring a gradient, and a fixed weighting of all results is differentiated.
+
+@torch.enable_grad()  # the notebook may have switched it off around the check
+def back(function: Function, case: tuple[Any, ...]) -> Back:
+    """What goes back through `function`, told plainly. Runs beside the answer.
+
+    The case is run with each floating-point argument requiring a gradient, and a fixed weighting
+    of all results is differentiated. Returned are the error that this raises, if any; which of
+    the results carry a gradient; and the gradient of each argument, or None where it cannot go
+    back.
     """
-    our_leaves, outcome = _forward(ours, case)
-    our_results = _floats(outcome)
-    if not our_leaves or not any(r.requires_grad for r in our_results):
-        return None
-    their_leaves, outcome = _forward(theirs, case)
-    if outcome.error is not None:
-        return FAILS_IN_TRAINING.format(where=outcome.where())
-    their_results = _floats(outcome)
-    for number, (our, their) in enumerate(zip(our_results, their_results, strict=True)):
-        if our.requires_grad and not their.requires_grad:
-            part = "the result" if len(our_results) == 1 else f"result number {number + 1}"
-            return NO_GRADIENT.format(part=part)
-    ours_back = _gradients(our_leaves, our_results)
+    arguments, outcome = _forward(function, case)
+    results = [*filter(_is_float, tensors_in([outcome.value]))]
+    carries = [result.requires_grad for result in results]
+    if not any(carries) or all(a is None for a in arguments):
+        return outcome.plain()[1], carries, None
     try:
-        theirs_back = _gradients(their_leaves, their_results)
+        return None, carries, pack(_gradients(arguments, results))
     except RuntimeError:  # autograd's own words are about versions of tensors
+        return None, carries, None
+
+
+def learns(ours: Back, theirs: Back, names: list[str]) -> str | None:
+    """What keeps the gradient from flowing as in `ours`, or None; `names` are of the arguments."""
+    if not any(ours[1]) or ours[2] is None:
+        return None
+    if theirs[0] is not None:
+        return FAILS_IN_TRAINING.format(where=Raised(*theirs[0]).where())
+    for number, (our, their) in enumerate(zip(ours[1], theirs[1], strict=True)):
+        if our and not their:
+            part = "the result" if len(ours[1]) == 1 else f"result number {number + 1}"
+            return NO_GRADIENT.format(part=part)
+    if theirs[2] is None:
         return NO_WAY_BACK
-    for place, our, their in zip(our_leaves, ours_back, theirs_back, strict=True):
-        if not close(our, their).all():
-            return OTHER_GRADIENT.format(name=names[place])
-    return None
+    pairs = zip(unpack(ours[2]), unpack(theirs[2]), strict=True)
+    wrong = (name for name, pair in zip(names, pairs, strict=False) if not matches(*pair))
+    return next((OTHER_GRADIENT.format(name=name) for name in wrong), None)
 
 
-def _forward(function: Function, case: tuple[Any, ...]) -> tuple[dict[int, Tensor], Outcome]:
-    """The leaves by position, and what came of the call."""
-    floats = {i: a for i, a in enumerate(case) if isinstance(a, Tensor) and a.is_floating_point()}
-    leaves = {i: a.clone().requires_grad_() for i, a in floats.items()}
-    with torch.enable_grad():
-        outcome = run(function, tuple(leaves.get(i, a) for i, a in enumerate(case)))
+def _forward(function: Function, case: tuple[Any, ...]) -> tuple[list[Any], Outcome]:
+    """The arguments, with None in place of those that are no leaves, and what came of the call."""
+    leaves = [a.clone().requires_grad_() if _is_float(a) else None for a in case]
+    pairs = zip(leaves, case, strict=True)
+    outcome = run(function, tuple(a if leaf is None else leaf for leaf, a in pairs))
     return leaves, outcome
 
 
-def _floats(outcome: Outcome) -> list[Tensor]:
-    return [r for r in tensors_in([outcome.value]) if r.is_floating_point()]
+def _is_float(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
 
 
-def _gradients(leaves: dict[int, Tensor], results: list[Tensor]) -> list[Tensor]:
+def _gradients(arguments: list[Any], results: list[Tensor]) -> list[Any]:
+    """The gradient of each argument that is a leaf, None for the others."""
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(())
     for result in results:
         weights = torch.randn(result.shape, generator=generator)
         if result.requires_grad:
             total = total + (result * weights.to(result)).sum()
-    return list(torch.autograd.grad(total, [*leaves.values()], materialize_grads=True))
+    leaves = [a for a in arguments if a is not None]
+    found = iter(torch.autograd.grad(total, leaves, materialize_grads=True))
+    return [None if a is None else next(found) for a in arguments]
 
 
-def moves(theirs: Function, case: tuple[Any, ...]) -> str | None:
-    """What would go wrong if the arguments lay on a GPU, or None."""
+def moved(function: Function, case: tuple[Any, ...]) -> tuple[Any, bool]:
+    """The error that `function` would raise on a GPU, told plainly, and whether its result would
+    lie on the CPU there. Runs beside the answer."""
     if not any(isinstance(argument, Tensor) for argument in case):
-        return None  # what is asked for without a tensor may lie where the student likes
+        return None, False  # what is asked for without a tensor may lie where the student likes
     with Elsewhere():
-        outcome = run(theirs, case)
-    if isinstance(outcome.error, WrongDevice):
-        return f"This works on a CPU. On a GPU it would fail: {outcome.error}{outcome.place()}"
-    return NOT_MOVED if any(map(is_here, tensors_in([outcome.value]))) else None
+        outcome = run(function, case)
+    return outcome.plain()[1], any(map(is_here, tensors_in([outcome.value])))
+
+
+def moves(moved: tuple[Any, bool]) -> str | None:
+    """What would go wrong if the arguments lay on a GPU, or None."""
+    error = moved[0] and Raised(*moved[0])
+    if error and error.is_a(WrongDevice):
+        return f"This works on a CPU. On a GPU it would fail: {error.text}{error.place()}"
+    return NOT_MOVED if moved[1] else None

@@ -2,19 +2,20 @@
 
 import contextlib
 import copy
-import inspect
 import linecache
 import sys
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from tutor_lib.checks.plain import Plain, pack, unpack
 
 # Frames in these folders are not the student's: Python's own files, its packages, this library.
 _FOLDERS = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
@@ -26,49 +27,91 @@ class Complaint(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a call returned or raised, and the positions of the arguments it changed."""
+class Raised:
+    """An error in plain words: what it is, what it says, and the student's line that raised it."""
 
-    value: Any = None
-    error: BaseException | None = None
-    changed: tuple[int, ...] = ()
+    kinds: tuple[str, ...]  # its class and all that this inherits from
+    text: str
+    frame: tuple[str, int, str] | None  # the function, the line's number, and the line
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Raised":
+        """The error, told."""
+        kinds = tuple(map(_kind, type(error).__mro__))
+        return cls(kinds, str(error), _own_frame(error))
+
+    def is_a(self, kind: type[BaseException]) -> bool:
+        """Is it of this class, or of one that inherits from it?"""
+        return _kind(kind) in self.kinds
+
+    @property
+    def name(self) -> str:
+        """What its class is called."""
+        return self.kinds[0].rpartition(".")[2]
 
     @property
     def unwritten(self) -> bool:
-        """The stub is still there."""
+        """Is this what a stub raises?"""
         # PyTorch raises it too, for a missing forward or dtype; but never without a word.
-        return isinstance(self.error, NotImplementedError) and not str(self.error)
+        return self.is_a(NotImplementedError) and not self.text
 
     def stub(self, name: str, methods: Collection[str] = ()) -> str:
         """What to say when a stub is left: the answer `name`, one of its methods, or another."""
-        frame = self._frame()
+        function = self.frame[0] if self.frame else ""
         who = "It is"
-        if frame and frame.name in methods and frame.name != "__init__":
-            who = f"Its {frame.name} is"
-        elif frame and frame.name not in (name, "__init__"):
-            who = f"It calls {frame.name}, which is"
+        if function in methods and function != "__init__":
+            who = f"Its {function} is"
+        elif function and function not in (name, "__init__"):
+            who = f"It calls {function}, which is"
         return f"{who} not written yet. Your code goes in place of the line that raises the error."
 
     def where(self) -> str:
         """The error, and the line of the student's code that raised it."""
-        if isinstance(self.error, Complaint):
-            return str(self.error)
+        if self.is_a(Complaint):
+            return self.text
         # Some of PyTorch's messages go on for pages; the first line says it.
-        first = next(iter(str(self.error).splitlines()), "(no message)")[:300]
-        return f"your code raised {type(self.error).__name__}: {first}{self.place()}"
+        first = next(iter(self.text.splitlines()), "(no message)")[:300]
+        return f"your code raised {self.name}: {first}{self.place()}"
 
     def place(self) -> str:
-        """The line of the student's code that raised the error, as a paragraph, or nothing."""
-        if not (frame := self._frame()):
+        """The line of the student's code that raised it, as a paragraph, or nothing."""
+        if self.frame is None:
             return ""
-        line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-        return f"\n\nIt happened in {frame.name}, line {frame.lineno} of its cell: {line}"
+        function, number, line = self.frame
+        return f"\n\nIt happened in {function}, line {number} of its cell: {line}"
 
-    def _frame(self) -> traceback.FrameSummary | None:
-        """The innermost frame that is the student's own."""
-        frames = traceback.extract_tb(self.error.__traceback__) if self.error else []
-        own = [f for f in frames if not str(Path(f.filename).resolve()).startswith(_OTHERS)]
-        return own[-1] if own else None
+
+def _kind(of: type) -> str:
+    return f"{of.__module__}.{of.__qualname__}"
+
+
+def _own_frame(error: BaseException) -> tuple[str, int, str] | None:
+    """The innermost frame that is the student's own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not str(Path(f.filename).resolve()).startswith(_OTHERS)]
+    if not own:
+        return None
+    line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
+    return own[-1].name, own[-1].lineno or 0, line
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call returned or raised, and the positions of the arguments it changed."""
+
+    value: Any = None
+    error: Raised | None = None
+    changed: tuple[int, ...] = ()
+
+    def plain(self) -> tuple[Any, ...]:
+        """The same in plain words, for `Outcome.told` in another process."""
+        error = self.error and (self.error.kinds, self.error.text, self.error.frame)
+        return pack(self.value), error, self.changed
+
+    @classmethod
+    def told(cls, value: Plain, error: Any, changed: Any) -> "Outcome":
+        """What `plain` has told."""
+        return cls(unpack(value), error and Raised(*error), tuple(changed))
 
 
 @contextlib.contextmanager
@@ -89,33 +132,9 @@ def run(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
         try:
             value = function(*copies)
         except (Exception, SystemExit) as error:
-            return Outcome(error=error)
+            return Outcome(error=Raised.of(error))
     pairs = enumerate(zip(arguments, copies, strict=True))
     return Outcome(value, changed=tuple(i for i, (old, new) in pairs if _differ(old, new)))
-
-
-@contextlib.contextmanager
-def standing_in(student: Any, others: Mapping[str, Any]) -> Iterator[None]:
-    """Let the right parts stand in for those that `student` finds under their names.
-
-    So a mistake in one exercise costs nothing in the next, which calls it.
-    """
-    names = _globals(student)
-    before = {name: names[name] for name in others if name in names}
-    names.update({name: others[name] for name in before})
-    try:
-        yield
-    finally:
-        names.update(before)
-
-
-def _globals(student: Any) -> dict[str, Any]:
-    """The names that a function, or the methods of a class, can see."""
-    members = [*vars(student).values()] if inspect.isclass(student) else [student]
-    for member in members:
-        if (names := getattr(inspect.unwrap(member), "__globals__", None)) is not None:
-            return names
-    return {}
 
 
 def _copy(argument: Any) -> Any:

@@ -1,16 +1,16 @@
 """Read a heat map off its Axes, and tell what is wrong with it.
 
-The picture is first read into plain lists, then judged, so that reading and judging can happen
-in different processes.
+The picture is first read into plain lists, beside the answer, and then judged.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from tutor_lib.checks import observe
 from tutor_lib.checks.compare import close
 from tutor_lib.checks.run import Outcome, run
 
@@ -126,46 +126,66 @@ def _tell_labels(axis: str, labels: list[str], tokens: list[str]) -> str:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The exercise of drawing the weights, with the same face as `Exercise`."""
+    """The exercise of drawing the weights, with the same face as `Part`."""
 
     name: str
     points: int
 
+    @property
+    def lent(self) -> dict[str, Any]:
+        """What stands in for the student's other answers: nothing is needed."""
+        return {}
+
     def diagnose(self, student: Callable[..., Any], seed: int = 0) -> str | None:
-        """Say what is wrong with the student's picture, or None."""
-        generator = torch.Generator().manual_seed(seed)
-        drawn = {n: torch.randn(n, n, generator=generator).softmax(-1).tril() for n in (5, 7)}
-        # NumPy's arrays come from the first head, tensors from all others.
-        return self._try(student, drawn[5].numpy(), WORDS[:5]) or self._try(
-            student, drawn[7], WORDS
-        )
+        """Say what is wrong with an answer in this process, or None if it is right."""
+        return self.judge(observe.seeing(student, seed), seed)
 
-    def _try(self, student: Callable[..., Any], weights: Any, tokens: list[str]) -> str | None:
-        outcome = run(student, (weights, list(tokens)))
-        try:
-            return self._tell(outcome, torch.as_tensor(weights), tokens, type(weights))
-        finally:
-            _close_figures()
+    def pictures(self, student: Callable[..., Any], seed: int) -> list[Any]:
+        """What the student draws, told plainly. Runs beside the answer."""
+        return [drawn(student, weights, tokens) for weights, tokens in _cases(seed)]
 
-    def _tell(
-        self, outcome: Outcome, weights: torch.Tensor, tokens: list[str], kind: type
-    ) -> str | None:
-        if outcome.unwritten:
-            return outcome.stub(self.name)
+    def judge(self, see: observe.See, seed: int = 0) -> str | None:
+        """Say what is wrong with the pictures that `see` sees, or None."""
+        for told, case in zip(see(self, "pictures"), _cases(seed), strict=True):
+            if problem := self._tell(Outcome.told(*told), *case):
+                return problem
+        return None
+
+    def _tell(self, outcome: Outcome, weights: Any, tokens: list[str]) -> str | None:
+        if outcome.error and outcome.error.unwritten:
+            return outcome.error.stub(self.name)
         if outcome.error:
-            shape = tuple(weights.shape)
-            return f"Called with a {kind.__name__} of shape {shape}, {tokens}: {outcome.where()}"
+            kind, shape = type(weights).__name__, tuple(weights.shape)
+            return f"Called with a {kind} of shape {shape}, {tokens}: {outcome.error.where()}"
         if outcome.value is None:
             return "plot_weights returned None. Does it end with a `return` of the Axes?"
-        picture = read(outcome.value)
-        return picture if isinstance(picture, str) else judge(picture, weights, tokens)
+        if isinstance(outcome.value, str):
+            return outcome.value
+        return judge(Picture(*outcome.value), torch.as_tensor(weights), tokens)
 
 
-def _close_figures() -> None:
-    """Close what the check drew, else Jupyter shows it under the cell."""
+def _cases(seed: int) -> list[tuple[Any, list[str]]]:
+    """Weights and their tokens: NumPy's arrays come from the first head, tensors from others."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.randn(n, n, generator=generator).softmax(-1).tril() for n in (5, 7)]
+    return [(drawn[0].numpy(), WORDS[:5]), (drawn[1], WORDS)]
+
+
+def drawn(student: Callable[..., Any], weights: Any, tokens: list[str]) -> Any:
+    """An Outcome, told plainly: the fields of a Picture, or what keeps it from being a heat map.
+
+    Runs beside the answer: the Axes cannot leave their process.
+    """
     import matplotlib.pyplot as plt  # here, because the library itself does not need Matplotlib
 
-    plt.close("all")
+    outcome = run(student, (weights, list(tokens)))
+    try:
+        if outcome.value is None:
+            return outcome.plain()
+        picture = read(outcome.value)
+        return Outcome(picture if isinstance(picture, str) else astuple(picture)).plain()
+    finally:
+        plt.close("all")  # else Jupyter shows under the cell what was drawn
 
 
 plot_weights = HeatMap("plot_weights", 2)
