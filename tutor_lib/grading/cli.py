@@ -1,0 +1,102 @@
+"""The command `tutor`: grade a lab, and say what this machine's sandbox enforces."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tutor_lib.grading.gradebook.course import Course
+from tutor_lib.grading.notes import CODES
+from tutor_lib.grading.run.cluster import ClusterPool
+from tutor_lib.grading.run.grade import Grading, Line, Summary
+from tutor_lib.grading.run.pool import LocalPool, Pool
+from tutor_lib.grading.sandbox.guest import SandboxError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 if all went well."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ValueError, OSError, SandboxError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What was run is kept: start again, and it goes on.", file=sys.stderr)
+        return 130
+
+
+def _grade(options: argparse.Namespace) -> int:
+    course = Course.open(options.course)
+    students = course.students(options.lab, options.student)
+    if not students:
+        raise ValueError(f"nobody has handed in {options.lab!r} in {course.folder_of(options.lab)}")
+    grading = Grading(course, options.lab, again=options.again)
+    pool = ClusterPool(options.scheduler) if options.scheduler else LocalPool(options.workers)
+    try:
+        summary = _with_progress(grading, students, pool)
+    finally:
+        pool.close()
+    print(_told(summary))
+    return 1 if summary.failed else 0
+
+
+def _with_progress(grading: Grading, students: Sequence[str], pool: Pool) -> Summary:
+    width = max(map(len, students))
+    with tqdm(total=len(students), unit="submission", disable=None) as bar:
+
+        def tell(line: Line) -> None:
+            bar.write(_row(line, width), file=sys.stdout)
+            bar.update()
+
+        return grading.grade(students, pool, tell)
+
+
+def _row(line: Line, width: int) -> str:
+    how = "stored" if line.stored else f"{line.seconds:.1f} s"
+    codes = ", ".join(dict.fromkeys(line.codes)) or "ok"
+    return f"{line.student:{width}}  {line.score:>5g} / {line.maximum:<5g}  {how:>8}  {codes}"
+
+
+def _told(summary: Summary) -> str:
+    lines = [f"\n{summary.graded} graded, {summary.stored} of them from the store."]
+    lines += [f"{n:5}  {code:18} {CODES[code]}" for code, n in sorted(summary.codes.items())]
+    if summary.failed:
+        lines.append(f"Not graded, start again for them: {', '.join(summary.failed)}")
+    return "\n".join(lines)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tutor_lib.grading.sandbox.doctor import examine, report
+
+    findings = examine()
+    print(report(findings))
+    return 0 if all(finding.enforced for finding in findings if finding.essential) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tutor", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    grade = commands.add_parser("grade", help="run and record what was handed in to a lab")
+    grade.add_argument("lab", metavar="LAB", help="the lab, such as attention")
+    grade.add_argument(
+        "--student", action="append", metavar="ID", help="only this one (again for more)"
+    )
+    grade.add_argument(
+        "--workers", type=int, metavar="N", help="how many at once (default: a core each)"
+    )
+    grade.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on this Dask cluster")
+    grade.add_argument("--again", action="store_true", help="run also what the store holds")
+    grade.add_argument(
+        "--course", type=Path, default=Path(), help="the course's folder (default: here)"
+    )
+    grade.set_defaults(run=_grade)
+    doctor = commands.add_parser("doctor", help="try what the sandbox enforces on this machine")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

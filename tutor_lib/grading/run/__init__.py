@@ -1,0 +1,1 @@
+"""Run submissions: bundles, their results' store, the two kernels, workers and pools."""

@@ -1,0 +1,142 @@
+"""What a worker gets: one submission, and all that its result depends on."""
+
+import ast
+import base64
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from nbformat import NotebookNode
+from nbgrader.utils import is_grade, is_locked, is_solution
+
+from tutor_lib.grading.limits import Limits
+from tutor_lib.grading.protocol.names import lent, owned
+from tutor_lib.grading.submission import Submission
+
+# Who runs a cell: the student's kernel, both kernels (a locked set-up), or the judge's.
+STUDENT, BOTH, JUDGE = "student", "both", "judge"
+PACKAGES = ("torch", "numpy", "matplotlib", "ipykernel", "ipython")
+SLOW = {"torch.distributed.tensor"}  # torch.testing.assert_close imports it at its first call
+LIBRARY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell: its place in the notebook, who runs it, and what a test cell is lent."""
+
+    place: int
+    source: str
+    runs: str
+    grade_id: str | None = None
+    lent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One submission to run. `length` counts the notebook's cells, text included.
+
+    `imports` are the modules that a kernel should have ready; `environment` tells Python, its
+    packages and this library apart from other versions.
+    """
+
+    lab: str
+    seed: str
+    length: int
+    cells: tuple[Cell, ...]
+    files: Mapping[str, bytes]
+    limits: Limits
+    imports: tuple[str, ...]
+    environment: str
+
+    @property
+    def key(self) -> str:
+        """The SHA-256 of everything: equal keys, equal results."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The bundle as one line of text."""
+        about = asdict(self)
+        about["files"] = {n: base64.b64encode(data).decode() for n, data in self.files.items()}
+        return json.dumps(about, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Bundle":
+        """The bundle that `to_json` wrote."""
+        about = json.loads(text)
+        cells = tuple(Cell(**c | {"lent": tuple(c["lent"])}) for c in about.pop("cells"))
+        files = {name: base64.b64decode(data) for name, data in about.pop("files").items()}
+        limits, imports = Limits(**about.pop("limits")), tuple(about.pop("imports"))
+        return cls(**about, cells=cells, files=files, limits=limits, imports=imports)
+
+
+def bundle(submission: Submission, source: NotebookNode, limits: Limits) -> Bundle:
+    """The bundle of a submission to the lab with this source notebook.
+
+    The names that the source's open cells define are the student's: test cells borrow them.
+
+    Raises ValueError if a locked and an open cell of the source define the same name.
+    """
+    theirs = owned(source)
+    numbered = enumerate(submission.notebook.cells)
+    cells = [_cell(n, cell, theirs) for n, cell in numbered if cell.cell_type == "code"]
+    return Bundle(
+        lab=submission.lab,
+        # What the checks take for a seed where no variable is set: the folder's last two names.
+        seed=f"{submission.student}/{submission.lab}",
+        length=len(submission.notebook.cells),
+        cells=tuple(cells),
+        files=submission.files,
+        limits=limits,
+        imports=imports(source),
+        environment=environment(),
+    )
+
+
+def _cell(place: int, cell: NotebookNode, theirs: frozenset[str]) -> Cell:
+    grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+    if not is_locked(cell):
+        return Cell(place, cell.source, STUDENT, grade_id)
+    if is_grade(cell) and not is_solution(cell):
+        return Cell(place, cell.source, JUDGE, grade_id, tuple(lent(cell.source, theirs)))
+    return Cell(place, cell.source, BOTH, grade_id)
+
+
+def imports(source: NotebookNode) -> tuple[str, ...]:
+    """The modules that a lab's locked cells import, for a kernel to have ready."""
+    found: set[str] = set()
+    for cell in source.cells:
+        if cell.cell_type == "code" and is_locked(cell):
+            found |= _imported(cell.source)
+    return tuple(sorted(found | (SLOW if "torch" in found else set())))
+
+
+def _imported(code: str) -> set[str]:
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except SyntaxError:  # a magic; what it imports is imported when it runs
+        return set()
+    plain = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return plain | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+
+
+@functools.cache
+def environment() -> str:
+    """A digest of Python, the packages that cells use, and this library's files."""
+    digest = hashlib.sha256(f"{platform.python_version()} {platform.machine()}".encode())
+    for package in PACKAGES:
+        digest.update(f"{package} {_version(package)}\n".encode())
+    for path in sorted(LIBRARY.rglob("*.py")):
+        digest.update(str(path.relative_to(LIBRARY)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"

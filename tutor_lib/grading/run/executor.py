@@ -1,0 +1,161 @@
+"""Run a bundle in two kernels: the student's, and the judge's, which alone decides.
+
+The student's cells run in the one, the lab's test cells in the other. While a test cell runs,
+the student's kernel serves the calls that the judge makes to what the student defined. Nothing
+that happens in the student's kernel can make a test cell finish but right answers.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from tutor_lib.grading.limits import Limits
+from tutor_lib.grading.notes import Note
+from tutor_lib.grading.run.bundle import BOTH, JUDGE, STUDENT, Bundle, Cell
+from tutor_lib.grading.run.kernel import GRACE, Kernel, Ran
+from tutor_lib.grading.sandbox.guest import Guest
+from tutor_lib.grading.sandbox.sandbox import Sandbox
+from tutor_lib.grading.submission import Result
+
+SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
+LEND = "import tutor_lib.grading.protocol.judge as _judge; _judge.lend({names!r})"
+DONE = "import tutor_lib.grading.protocol.judge as _judge; _judge.done()"
+
+
+async def execute(bundle: Bundle, sandbox: Sandbox) -> Result:
+    """What comes of running a bundle.
+
+    Raises SandboxError where no kernel can be isolated, and RuntimeError if a kernel does not
+    start: neither is the student's doing.
+    """
+    start = time.monotonic()
+    async with _pair(bundle, sandbox) as (student, judge):
+        trial = _Trial(bundle, student, judge)
+        ready = time.monotonic()
+        await trial.run()
+        cells = time.monotonic() - ready
+    notes = [*student.notes, *judge.notes]
+    seconds = {"total": time.monotonic() - start, "cells": cells}
+    return Result(trial.all_outputs(), frozenset(trial.finished), tuple(notes), seconds)
+
+
+@contextlib.asynccontextmanager
+async def _pair(bundle: Bundle, sandbox: Sandbox) -> AsyncIterator[tuple[Kernel, Kernel]]:
+    """Two kernels, joined by a socket; the judge has nothing of the student's beside it."""
+    ends = socket.socketpair()
+    async with contextlib.AsyncExitStack() as stack:
+        for end in ends:
+            stack.callback(end.close)
+        environment = {"TUTOR_SEED": bundle.seed, "NBGRADER_EXECUTION": "autograde"}
+        guests = [
+            Guest(bundle.limits, environment, bundle.files, ends[0].fileno()),
+            Guest(bundle.limits, environment, {}, ends[1].fileno()),
+        ]
+        names = ("the student's code", "the judge")
+        kernels = []
+        for guest, whose in zip(guests, names, strict=True):
+            kernels.append(Kernel(await sandbox.start_kernel(guest), bundle.limits, whose))
+            stack.push_async_callback(kernels[-1].close)
+        for end in ends:  # so that each kernel sees it when the other one ends
+            end.close()
+        await asyncio.gather(*(kernel.open() for kernel in kernels))
+        yield kernels[0], kernels[1]
+
+
+class _Trial:
+    """The cells of one notebook, run one after the other."""
+
+    def __init__(self, bundle: Bundle, student: Kernel, judge: Kernel) -> None:
+        self.bundle, self.student, self.judge = bundle, student, judge
+        self.limits: Limits = bundle.limits
+        self.deadline = time.monotonic() + bundle.limits.notebook_seconds
+        self.outputs: dict[int, list[Mapping[str, Any]]] = {}
+        self.finished: set[str] = set()
+
+    def all_outputs(self) -> tuple[tuple[Mapping[str, Any], ...], ...]:
+        """The outputs of each cell of the notebook, text cells included."""
+        return tuple(tuple(self.outputs.get(n, ())) for n in range(self.bundle.length))
+
+    async def run(self) -> None:
+        """Run every cell that still can be run."""
+        runs = {STUDENT: self._student, BOTH: self._both, JUDGE: self._test}
+        for cell in self.bundle.cells:
+            if not cell.source.strip():
+                continue
+            if time.monotonic() > self.deadline and not self.student.gone:
+                await self.student.end(self._too_long(cell))
+            await runs[cell.runs](cell)
+
+    def _too_long(self, cell: Cell) -> Note:
+        told = f"The notebook ran longer than {self.limits.notebook_seconds:g} seconds."
+        return Note("notebook-time", told, cell.grade_id)
+
+    def _seconds(self) -> float:
+        left = max(self.deadline - time.monotonic(), 0.1)
+        return min(self.limits.cell_seconds, left)
+
+    async def _student(self, cell: Cell) -> None:
+        ran = await self.student.run(cell.source, self._seconds(), cell.grade_id)
+        self.outputs[cell.place] = ran.outputs
+
+    async def _both(self, cell: Cell) -> None:
+        """A set-up of the lab's own. What the judge shows is what it shows."""
+        kernels = [k for k in (self.student, self.judge) if not k.gone]
+        runs = [k.run(cell.source, self._seconds(), cell.grade_id) for k in kernels]
+        *_, ran = await asyncio.gather(*runs)
+        self.outputs[cell.place] = ran.outputs
+        if not ran.done:
+            self.judge.notes.append(_broken(cell))
+
+    async def _test(self, cell: Cell) -> None:
+        if self.student.gone:
+            self.outputs[cell.place] = [_error(self._why_gone())]
+            return
+        serving = asyncio.ensure_future(self.student.run(SERVE, 10**6, cell.grade_id))
+        ran = await self._judged(cell)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(serving), GRACE)
+        if not serving.done():  # it does not want to end
+            await self.student.end(Note("protocol", "It went on after its call.", cell.grade_id))
+        said = [o for o in (await serving).outputs if o["output_type"] == "stream"]
+        self.outputs[cell.place] = [*({**o, "name": "stdout"} for o in said), *ran.outputs]
+        if ran.done and cell.grade_id:
+            self.finished.add(cell.grade_id)
+
+    async def _judged(self, cell: Cell) -> Ran:
+        """Run a test cell in the judge's kernel, with the names that it is lent."""
+        ran = await self._in_time(LEND.format(names=list(cell.lent)), cell)
+        if ran.done:
+            ran = await self._in_time(cell.source, cell)
+        await self.judge.run(DONE, GRACE)
+        return ran
+
+    async def _in_time(self, code: str, cell: Cell) -> Ran:
+        """Run code in the judge's kernel. When time is up, it is the student's code that stops."""
+        seconds = self._seconds()
+        running = asyncio.ensure_future(self.judge.run(code, seconds + 4 * GRACE, cell.grade_id))
+        for stop in (None, self.student.interrupt, self.student.end):
+            if stop is not None and not running.done():
+                self.student.notes += [] if stop == self.student.end else [self._slow(cell)]
+                await stop()
+            await asyncio.wait([running], timeout=GRACE if stop else seconds)
+        return await running
+
+    def _slow(self, cell: Cell) -> Note:
+        told = f"This test ran longer than {self.limits.cell_seconds:g} seconds, and was stopped."
+        return Note("cell-time", told, cell.grade_id)
+
+    def _why_gone(self) -> str:
+        why = self.student.notes[-1].told if self.student.notes else ""
+        return f"Not run: the process of your notebook had ended before. {why}".strip()
+
+
+def _broken(cell: Cell) -> Note:
+    return Note("grader", "A cell of the lab itself failed in the judge's kernel.", cell.grade_id)
+
+
+def _error(told: str) -> Mapping[str, Any]:
+    return {"output_type": "error", "ename": "NotRun", "evalue": told, "traceback": [told]}

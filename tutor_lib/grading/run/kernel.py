@@ -1,0 +1,210 @@
+"""Run code in one kernel, and keep what it takes and prints within bounds.
+
+What comes from a student's kernel is hostile: it may be malformed, forged, endless, or silent.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nbformat.v4
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.manager import AsyncKernelManager
+
+from tutor_lib.grading.limits import Limits
+from tutor_lib.grading.notes import Note
+
+GRACE = 3.0  # seconds from an interrupt to the end
+LOST = 0.5  # seconds that the word "idle" may come after the reply; a flood can drown it
+
+
+@dataclass
+class Ran:
+    """What came of running some code: its outputs, and whether it came to its end."""
+
+    outputs: list[Mapping[str, Any]] = field(default_factory=list)
+    done: bool = False
+    seconds: float = 0.0
+
+
+class Kernel:
+    """One kernel. `notes` say what befell it; once it is `gone` it runs nothing more."""
+
+    def __init__(self, manager: AsyncKernelManager, limits: Limits, whose: str) -> None:
+        self.manager, self.limits, self.whose = manager, limits, whose
+        self.client: AsyncKernelClient = manager.client()
+        self.notes: list[Note] = []
+        self.gone = False
+
+    async def open(self) -> None:
+        """Wait until the kernel answers. Raises RuntimeError if it does not."""
+        self.client.start_channels()
+        await self.client.wait_for_ready(timeout=60)
+
+    async def close(self) -> None:
+        """End the kernel and all of its processes."""
+        self.gone = True
+        self.client.stop_channels()
+        await self.manager.shutdown_kernel(now=True)
+
+    async def run(self, code: str, seconds: float, cell: str | None = None) -> Ran:
+        """Run some code for so many seconds at most, as the cell of that id."""
+        ran, start = Ran(), time.monotonic()
+        if not self.gone:
+            await _Request(self, code, ran, cell).finish(seconds)
+        ran.seconds = time.monotonic() - start
+        return ran
+
+    async def interrupt(self) -> None:
+        """Raise KeyboardInterrupt there."""
+        if not self.gone:
+            await self.manager.interrupt_kernel()
+
+    async def end(self, note: Note | None = None) -> None:
+        """Kill it, and note why."""
+        if not self.gone:
+            self.gone = True
+            if self.manager.provisioner is not None:
+                await self.manager.provisioner.kill()
+            self.notes += [note] if note else []
+
+    async def alive(self, cell: str | None) -> bool:
+        """Is it still there? If it has just ended, note why."""
+        if not self.gone and not await self.manager.is_alive():
+            self.gone = True
+            why = getattr(self.manager.provisioner, "ending", None)
+            told = f"The process that ran {self.whose} ended by itself."
+            self.notes.append(_at(why or Note("died", told), cell))
+        return not self.gone
+
+
+def _at(note: Note, cell: str | None) -> Note:
+    return Note(note.code, note.told, note.cell or cell)
+
+
+class _Request:
+    """One piece of code on its way through a kernel."""
+
+    def __init__(self, kernel: Kernel, code: str, ran: Ran, cell: str | None) -> None:
+        self.kernel, self.ran, self.cell = kernel, ran, cell
+        self.bytes = self.messages = 0
+        self.idle = asyncio.Event()
+        self.id = kernel.client.execute(code, allow_stdin=False, stop_on_error=False)
+
+    async def finish(self, seconds: float) -> None:
+        """Follow it to its end; past its time, interrupt it, and then end the kernel."""
+        reader = asyncio.ensure_future(self._read())
+        try:
+            if not await self._replied(seconds):
+                await self._stop("cell-time", f"It ran longer than {seconds:g} seconds")
+        finally:
+            reader.cancel()
+
+    async def _stop(self, code: str, told: str) -> None:
+        """Interrupt; if that does not help, kill."""
+        if self.kernel.gone:
+            return
+        self.kernel.notes.append(Note(code, f"{told}, and was stopped.", self.cell))
+        self.ran.done = False
+        await self.kernel.interrupt()
+        if not await self._replied(GRACE):
+            await self.kernel.end()
+        self.ran.done = False
+
+    async def _replied(self, seconds: float) -> bool:
+        """Wait for the end: True if it came, or the kernel went; False after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not self.kernel.gone and time.monotonic() < deadline:
+            if (reply := await self._reply(deadline)) is not None:
+                self.ran.done = reply.get("status") == "ok"
+                await _for_a_while(self.idle.wait(), LOST)
+                return True
+            if self._flooded():
+                await self._drown()
+                return True
+            if not await self.kernel.alive(self.cell):
+                await _for_a_while(self.idle.wait(), 0.1)  # what it had still to say
+        return self.kernel.gone
+
+    async def _reply(self, deadline: float) -> Mapping[str, Any] | None:
+        """The content of the reply to this request, or None if none came for a moment."""
+        wait = min(0.1, max(deadline - time.monotonic(), 0.001))
+        message = await _receive(self.kernel.client, self.kernel.client.shell_channel, wait)
+        if message is None or message[0].get("parent_header", {}).get("msg_id") != self.id:
+            return None
+        content = message[0].get("content")
+        return content if isinstance(content, Mapping) else {}
+
+    def _flooded(self) -> bool:
+        limits = self.kernel.limits
+        return self.bytes > limits.output_bytes or self.messages > limits.output_messages
+
+    async def _drown(self) -> None:
+        """Stop what prints without end, and keep the beginning."""
+        self.bytes = self.messages = 0
+        told = f"It printed more than {self.kernel.limits.output_bytes:,} bytes or "
+        told += f"{self.kernel.limits.output_messages:,} times"
+        await self._stop("output", told)
+
+    async def _read(self) -> None:
+        """Collect outputs until the kernel is idle again."""
+        client = self.kernel.client
+        while True:
+            received = await _receive(client, client.iopub_channel, 1.0)
+            if received is None:
+                continue
+            message, size = received
+            if message.get("parent_header", {}).get("msg_id") != self.id:
+                continue
+            self.bytes, self.messages = self.bytes + size, self.messages + 1
+            if _is_idle(message):
+                self.idle.set()
+            elif not self._flooded():
+                _add(self.ran.outputs, message)
+
+
+async def _for_a_while(awaitable: Any, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(awaitable, seconds)
+    except TimeoutError:
+        pass
+
+
+async def _receive(
+    client: AsyncKernelClient, channel: Any, seconds: float
+) -> tuple[dict[str, Any], int] | None:
+    """The next message and its size, or None if there is none, or none that can be read."""
+    if not await channel.socket.poll(seconds * 1000):
+        return None
+    frames = await channel.socket.recv_multipart()
+    try:
+        _, parts = client.session.feed_identities(frames)
+        message = client.session.deserialize(parts)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError):
+        return None  # forged, or no message at all
+    return (message, sum(map(len, frames))) if isinstance(message, dict) else None
+
+
+def _is_idle(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return (
+        message.get("msg_type") == "status"
+        and isinstance(content, Mapping)
+        and content.get("execution_state") == "idle"
+    )
+
+
+def _add(outputs: list[Mapping[str, Any]], message: dict[str, Any]) -> None:
+    """Append what a message shows; text of the same stream goes on in one output."""
+    make: Callable[[Any], Any] = nbformat.v4.output_from_msg
+    try:
+        output = make(message)
+        nbformat.validate(output, ref="output", version=4)
+    except Exception:  # not one that a notebook can hold
+        return
+    if output.output_type == "stream" and outputs and outputs[-1].get("name") == output.name:
+        outputs[-1]["text"] += output.text  # type: ignore[index]
+    else:
+        outputs.append(output)

@@ -1,0 +1,116 @@
+"""Run many bundles at once: on this machine's cores, or on a Dask cluster.
+
+A pool takes an iterable and reads ahead only a little, so memory stays flat however many there
+are. Results come as they are ready. A worker that dies costs time, not results: what it had
+under way is run again, by itself.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Protocol, TypeVar
+
+from tutor_lib.grading.notes import Note
+from tutor_lib.grading.run.bundle import Bundle
+from tutor_lib.grading.run.worker import Worker, WorkerDied
+from tutor_lib.grading.sandbox.guest import SandboxError
+from tutor_lib.grading.submission import Result
+
+Name = TypeVar("Name")
+SLOTS = 8  # bundles at once in one worker's process: it only passes messages on
+
+
+class Pool(Protocol):
+    """Somewhere to run bundles."""
+
+    def run(self, bundles: Iterable[tuple[Name, Bundle]]) -> Iterator[tuple[Name, Result]]:
+        """Each name with its result, in the order in which they are ready.
+
+        Raises SandboxError if no kernel can be isolated.
+        """
+
+    def close(self) -> None:
+        """End every process that was started for it."""
+
+
+class LocalPool:
+    """So many bundles at once on this machine; as many as there are cores, if not said.
+
+    Raises ValueError for a number below 1.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.slots = workers if workers is not None else len(os.sched_getaffinity(0))
+        if self.slots < 1:
+            raise ValueError(f"workers should be 1 or more, got {workers}")
+        self.workers: list[Worker] = []
+
+    def run(self, bundles: Iterable[tuple[Name, Bundle]]) -> Iterator[tuple[Name, Result]]:
+        """See `Pool`."""
+        count = -(-self.slots // SLOTS)
+        self.workers = self.workers or [Worker(-(-self.slots // count)) for _ in range(count)]
+        with ThreadPoolExecutor(self.slots) as threads:
+
+            def submit(number: int, bundle: Bundle) -> "Future[Result]":
+                return threads.submit(self._run, number % count, bundle.to_json())
+
+            yield from ahead(bundles, submit, 2 * self.slots)
+
+    def _run(self, number: int, text: str) -> Result:
+        try:
+            return self.workers[number].run(text)
+        except SandboxError:
+            raise
+        except WorkerDied:
+            return _alone(text)
+        except RuntimeError as error:
+            return failed(str(error))
+
+    def close(self) -> None:
+        """See `Pool`."""
+        for worker in self.workers:
+            worker.close()
+        self.workers = []
+
+
+def _alone(text: str) -> Result:
+    """Run a bundle whose worker has died in a worker of its own."""
+    worker = Worker(1)
+    try:
+        return worker.run(text)
+    except SandboxError:
+        raise
+    except RuntimeError as error:
+        return failed(str(error))
+    finally:
+        worker.close()
+
+
+def failed(why: str) -> Result:
+    """The result of what could not be graded, through no fault of the student's."""
+    return Result((), frozenset(), (Note("grader", f"Grading failed: {why}"),))
+
+
+def ahead(
+    bundles: Iterable[tuple[Name, Bundle]],
+    submit: Callable[[int, Bundle], "Future[Result]"],
+    window: int,
+) -> Iterator[tuple[Name, Result]]:
+    """Submit bundles, `window` of them at a time, and give each result as it comes."""
+    waiting: dict[Future[Result], Name] = {}
+    try:
+        for number, (name, bundle) in enumerate(bundles):
+            waiting[submit(number, bundle)] = name
+            if len(waiting) >= window:
+                yield from _ready(waiting)
+        while waiting:
+            yield from _ready(waiting)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _ready(waiting: dict[Future[Result], Name]) -> Iterator[tuple[Name, Result]]:
+    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    for future in done:
+        yield waiting.pop(future), future.result()
