@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from tutor_lib.grading.gradebook import rows
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.gradebook.database import read
-from tutor_lib.grading.gradebook.notebook import told_in, notes_of
+from tutor_lib.grading.gradebook.notebook import notes_of, told_in
 
 
 def fingerprint(course: Course, lab: str) -> dict[str, dict[str, Any]]:

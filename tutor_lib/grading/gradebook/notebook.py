@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +29,25 @@ def graded(
     """
     of_cells = result.outputs or ((),) * len(submission.notebook.cells)
     about = submission.notebook.metadata
-    when = submission.timestamp
+    metadata = {key: about[key] for key in KEPT if key in about}
     notebook = {
         "cells": [_cell(c, o) for c, o in zip(submission.notebook.cells, of_cells, strict=True)],
-        "metadata": {key: about[key] for key in KEPT if key in about},
+        "metadata": metadata | {"tutor": _told(submission, scores, notes)},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    notebook["metadata"]["tutor"] = {
+    return json.dumps(notebook, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _told(
+    submission: Submission, scores: Mapping[str, float | None], notes: Iterable[Note]
+) -> dict[str, Any]:
+    when = submission.timestamp
+    return {
         "notes": [{"code": n.code, "told": n.told, "cell": n.cell} for n in notes],
         "scores": dict(scores),
         "timestamp": when and when.isoformat(),
     }
-    return json.dumps(notebook, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _cell(cell: NotebookNode, outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tutor_lib.grading.gradebook import rows
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.gradebook.database import read, write
 from tutor_lib.grading.gradebook.marks import Marks, marks_of
-from tutor_lib.grading.gradebook.notebook import graded, told_in, place
+from tutor_lib.grading.gradebook.notebook import graded, place, told_in
 from tutor_lib.grading.notes import Note
 from tutor_lib.grading.submission import Result, Submission
 
