@@ -1,0 +1,128 @@
+"""From a process that has imported everything to an IPython kernel without rights."""
+
+import json
+import os
+import random
+import resource
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from tutor_lib.grading.limits import Limits
+from tutor_lib.grading.sandbox import linux
+from tutor_lib.grading.sandbox.bwrap import OWN
+from tutor_lib.grading.sandbox.guest import Request
+
+WORK = "/tmp/work"
+CONNECTION = f"{OWN}/connection.json"
+THREADS = 256  # beside the processes: torch, zmq and the rest have threads too
+DESCRIPTORS = 1024
+OPTIONS = ["-f", CONNECTION, "--HistoryManager.enabled=False",
+           "--InteractiveShellApp.ignore_cwd=True"]  # fmt: skip
+
+
+def be_kernel(request: Request, link: int | None, inner: socket.socket) -> NoReturn:
+    """Become the kernel that `request` asks for, tell `inner`, and run."""
+    try:
+        _prepare(request, link, inner.fileno())
+        app = _application()
+        inner.sendall(b'{"started": true}\n')
+        inner.close()
+        app.start()
+    except SystemExit:
+        os._exit(0)
+    except BaseException:
+        told = traceback.format_exc()
+        if inner.fileno() != -1:
+            inner.sendall(json.dumps({"failed": told}).encode() + b"\n")
+        os._exit(1)
+    os._exit(0)
+
+
+def _prepare(request: Request, link: int | None, inner: int) -> None:
+    os.setsid()
+    _close_descriptors({inner, link})
+    _write_files(request)
+    _limit(request.limits)
+    os.environ.update(request.environment)
+    if link is not None:
+        os.set_inheritable(link, False)
+        os.environ["TUTOR_LINK"] = str(link)
+    linux.be_inspectable(True)  # by the supervisor
+    linux.give_up_privileges()
+    _reseed()
+
+
+def _close_descriptors(kept: set[int | None]) -> None:
+    """Leave nothing open, with nothing on the standard streams: ipykernel prints to them."""
+    with open(os.devnull, "r+b", buffering=0) as null:
+        for stream in range(3):
+            os.dup2(null.fileno(), stream)
+    for name in os.listdir("/proc/self/fd"):
+        if (descriptor := int(name)) > 2 and descriptor not in kept:
+            os.closerange(descriptor, descriptor + 1)
+
+
+def _write_files(request: Request) -> None:
+    os.makedirs(WORK, exist_ok=True)
+    os.chdir(WORK)
+    # Last, so that a file of the guest's never stands in for a library's module.
+    sys.path.append("")
+    for name, data in request.files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    Path(CONNECTION).write_text(json.dumps(dict(request.connection)))
+
+
+def _limit(limits: Limits) -> None:
+    """What each process may take; the supervisor holds all of them together to the limits."""
+    # The supervisor is to come first, and say why.
+    _set(resource.RLIMIT_CPU, int(limits.cpu_seconds) + 5)
+    _set(resource.RLIMIT_FSIZE, limits.file_bytes)
+    _set(resource.RLIMIT_NOFILE, DESCRIPTORS)
+    _set(resource.RLIMIT_CORE, 0)
+    # What grows faster than the supervisor looks. Not RLIMIT_AS, which breaks torch.
+    _set(resource.RLIMIT_DATA, _data_bytes() + 2 * limits.memory_bytes)
+    if _counts_by_namespace():
+        _set(resource.RLIMIT_NPROC, limits.processes + THREADS)
+
+
+def _set(which: int, most: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(which, (most, most))
+
+
+def _data_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmData")
+
+
+def _counts_by_namespace() -> bool:
+    """Whether RLIMIT_NPROC counts these processes alone, and not all of the user's: Linux 5.14."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor)) >= (5, 14)
+
+
+def _reseed() -> None:
+    """The same numbers in every kernel."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+def _application():  # type: ignore[no-untyped-def]  # ipykernel is imported in the sandbox alone
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = ["ipykernel"]
+    app = IPKernelApp.instance()
+    app.initialize(OPTIONS)
+    os.unlink(CONNECTION)
+    return app

@@ -1,0 +1,224 @@
+"""The owner's side: a template that kernels are forked from, started once, when first needed."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zmq
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+
+from tutor_lib.grading.sandbox import bwrap
+from tutor_lib.grading.sandbox.guest import Guest, Request, SandboxError
+from tutor_lib.grading.sandbox.outer import Order
+from tutor_lib.grading.sandbox.running import Running
+from tutor_lib.grading.sandbox.template import PROBE
+
+NAME = "tutor-sandbox"
+KERNELS = Path(__file__).parent / "jupyter" / "kernels"
+IMPORTS = ("torch", "matplotlib.pyplot")
+PATIENCE = 180.0  # seconds to import everything, on a slow disk, for the first time
+MESSAGE_BYTES = 32 << 20  # the largest message that is taken from a kernel
+SOCKET_PATH = 107  # bytes, Linux's limit
+
+INSTALL = "Install bubblewrap 0.8 or newer (Debian, Ubuntu, Fedora: the package 'bubblewrap')."
+
+
+class Sandbox:
+    """Starts kernels in which code that nobody has read may run.
+
+    The first kernel starts the template, which imports `imports` once; every kernel is a fork of
+    it. `warm` is None until then, and False where this machine lets no namespaces be nested:
+    each kernel then starts in a bubblewrap of its own, and imports for itself.
+
+    Raises SandboxError where nothing can be isolated. Nothing ever runs outside a sandbox.
+    """
+
+    def __init__(self, imports: Sequence[str] = IMPORTS, *, warm: bool | None = None) -> None:
+        self._imports = tuple(imports)
+        self.warm = warm
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._outer: list[subprocess.Popen[bytes]] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._log: BinaryIO | None = None
+        self._context: zmq.asyncio.Context | None = None
+
+    async def start_kernel(self, guest: Guest | None = None) -> AsyncKernelManager:
+        """A started kernel's manager, as jupyter_client has it: `manager.client()` talks to it.
+
+        Its `provisioner` tells what the kernel uses, and why it ended. Raises SandboxError.
+        """
+        manager = AsyncKernelManager(
+            kernel_name=NAME,
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(KERNELS)]),
+            context=self.context(),
+        )
+        try:
+            await manager.start_kernel(sandbox=self, guest=guest or Guest())
+        except BaseException:
+            await manager.cleanup_resources()
+            raise
+        return manager
+
+    def context(self) -> zmq.asyncio.Context:
+        """Sockets of this take no message that is larger than MESSAGE_BYTES."""
+        if self._context is None:
+            self._context = zmq.asyncio.Context()
+            self._context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
+        return self._context
+
+    def new_folder(self) -> Path:
+        """A folder for one kernel's sockets. Raises SandboxError if its path is too long."""
+        folder = self._base() / "kernels" / secrets.token_hex(4)
+        if len(os.fsencode(folder / "k-5")) > SOCKET_PATH:
+            raise SandboxError(f"{folder} is too long for a socket: set TMPDIR to a shorter path")
+        _make(folder)
+        return folder
+
+    def run(self, request: Request, link: int | None) -> Running:
+        """Start a kernel and wait for it. Raises SandboxError."""
+        with self._lock:
+            self._start()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            if self.warm:
+                self._ask_template(theirs.fileno(), link)
+            else:
+                self._order(theirs.fileno(), cold=True, link=link)
+        running = Running(ours, request.limits)
+        try:
+            running.start(request, PATIENCE)
+        except SandboxError as error:
+            running.close()
+            raise SandboxError(f"{error}{self._said()}") from error
+        return running
+
+    async def close(self) -> None:
+        """End every kernel, and leave nothing behind."""
+        await asyncio.to_thread(self.end)
+
+    def end(self) -> None:
+        """As `close`, without asyncio."""
+        with self._lock:
+            if self._control:
+                self._control.close()
+            for process in self._outer:
+                _wait(process)
+            if self._context:
+                self._context.destroy(linger=0)
+            if self._log:
+                self._log.close()
+            if self._folder:
+                self._folder.cleanup()
+            self._control = self._context = self._log = self._folder = None
+            self._outer = []
+
+    def _start(self) -> None:
+        """Have a template, where there can be one."""
+        if self._control or self.warm is False:
+            return
+        _check_machine()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self._order(theirs.fileno())
+        ours.settimeout(PATIENCE)
+        said = self._first_line(ours)
+        if "ready" in said:
+            self._control, self.warm = ours, True
+            return
+        ours.close()
+        if "refused" not in said or self.warm:
+            _wait(process)
+            raise SandboxError(f"bubblewrap cannot work here.{self._said()}\n{INSTALL}")
+        self.warm = False
+
+    def _first_line(self, control: socket.socket) -> Mapping[str, Any]:
+        try:
+            with control.makefile("rb") as lines:
+                return json.loads(lines.readline() or b"{}")
+        except TimeoutError:
+            return {}
+
+    def _ask_template(self, connection: int, link: int | None) -> None:
+        assert self._control is not None  # _start has been called
+        descriptors = [connection] if link is None else [connection, link]
+        try:
+            socket.send_fds(self._control, [b"k"], descriptors)
+        except OSError as error:
+            raise SandboxError(f"the template has ended.{self._said()}") from error
+
+    def _order(
+        self, descriptor: int, *, cold: bool = False, link: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        _check_machine()
+        order = Order(
+            str(self._base()), descriptor, self._imports, cold, -1 if link is None else link
+        )
+        process = subprocess.Popen(
+            order.words(),
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            pass_fds=[descriptor, *([link] if link is not None else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+        )
+        self._outer = [p for p in self._outer if p.poll() is None] + [process]
+        return process
+
+    def _base(self) -> Path:
+        """This sandbox's folder: open to the user inside, closed to everybody else."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="tutor-", ignore_cleanup_errors=True)
+            self._log = tempfile.TemporaryFile()
+            for folder in ("", "open", "kernels", f"kernels/{PROBE}"):
+                _make(Path(self._folder.name, folder))
+        return Path(self._folder.name)
+
+    def _said(self) -> str:
+        """The last that was written to the standard error of what was started."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        text = self._log.read()[-3000:].decode(errors="replace").strip()
+        return f"\n{text}" if text else ""
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(folder, bwrap.USER, bwrap.USER)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+        return
+    process.kill()
+    process.wait()
+
+
+def _check_machine() -> None:
+    if sys.platform != "linux":
+        raise SandboxError(f"a sandbox needs Linux, and this is {sys.platform}: grade on Linux")
+    if shutil.which("bwrap") is None:
+        raise SandboxError(f"no program named bwrap on the PATH. {INSTALL}")
+
+
+@functools.cache
+def shared() -> Sandbox:
+    """The sandbox of kernels that were started by name; it ends with this process."""
+    return Sandbox()

@@ -1,0 +1,126 @@
+"""Watches one kernel, ends it when it takes too much, and tells the owner why.
+
+Trusted, and out of the kernel's reach: outside its process namespace. It ends the kernel by
+killing process 1 there, after which Linux kills the rest. It does so too when the owner's end of
+the connection closes. The owner sends single bytes, and receives lines of JSON.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+
+from tutor_lib.grading.limits import Limits
+from tutor_lib.grading.sandbox.usage import Hidden, Meter, Usage
+
+INTERRUPT, USAGE = b"i", b"u"
+PERIOD = 0.05  # seconds between two looks
+EXACT = 20  # every so many looks, memory is measured exactly, for the peak
+
+
+class Supervisor:
+    """Watches the kernel whose process 1 is `init`; `child` is the process to wait for.
+
+    `inner` brings one line from the kernel's side, once the kernel starts or has failed to.
+    """
+
+    def __init__(
+        self, init: int, child: int, inner: socket.socket, owner: socket.socket, limits: Limits
+    ) -> None:
+        self._init, self._child, self._limits = init, child, limits
+        self._inner, self._owner = inner, owner
+        self._meter = Meter(init)
+        self._cpu, self._peak, self._looks = 0.0, 0, 0
+        self._why: str | None = None
+
+    def run(self) -> None:
+        """Watch until the kernel has ended; nothing of it is left then."""
+        status = None
+        try:
+            if self._started():
+                status = self._watch()
+        finally:
+            status = self._end() if status is None else status
+            self._tell(ended=self._why, status=os.waitstatus_to_exitcode(status), **self._used())
+
+    def _started(self) -> bool:
+        """Pass on what the kernel's side says first; False if it or the owner goes instead."""
+        ready, _, _ = select.select([self._inner, self._owner], [], [])
+        with self._inner.makefile("rb") as lines:
+            line = lines.readline() if self._inner in ready else b""
+        self._send(line)
+        return b"started" in line
+
+    def _watch(self) -> int | None:
+        """The kernel's status if it ends by itself, None if it must be ended."""
+        due = 0.0
+        while self._why is None:
+            done, status = os.waitpid(self._child, os.WNOHANG)
+            if done:
+                self._why = "died"
+                return status
+            if self._owner_left(max(0.0, due - time.monotonic())):
+                return None
+            if (began := time.monotonic()) >= due:
+                self._why = self._passed()
+                took = time.monotonic() - began
+                due = began + took + max(PERIOD, 2 * took)
+        return None
+
+    def _owner_left(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self._owner], [], [], seconds)
+        if not ready:
+            return False
+        with contextlib.suppress(OSError):
+            commands = self._owner.recv(64)
+            if INTERRUPT in commands:
+                os.kill(self._init, signal.SIGINT)
+            if USAGE in commands:
+                self._tell(usage=True, **self._used())
+            return not commands
+        return True
+
+    def _passed(self) -> str | None:
+        """The code of a limit that is passed, if one is."""
+        self._looks += 1
+        enough = self._limits.memory_bytes if self._looks % EXACT else 0
+        try:
+            # First, and alone: to look into each of a fork bomb's processes would take too long.
+            if len(self._meter.processes()) > self._limits.processes:
+                return "processes"
+            usage = self._meter.read(enough)
+        except Hidden:
+            return "memory"
+        except OSError:
+            return None  # it is ending: the next look waits for it
+        self._cpu = max(self._cpu, usage.cpu_seconds)
+        self._peak = max(self._peak, usage.memory_bytes)
+        return _first_passed(usage, self._limits)
+
+    def _end(self) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._init, signal.SIGKILL)
+        return os.waitpid(self._child, 0)[1]
+
+    def _used(self) -> dict[str, float]:
+        return {"cpu_seconds": self._cpu, "memory_bytes": self._peak}
+
+    def _tell(self, **about: object) -> None:
+        self._send(json.dumps(about).encode() + b"\n")
+
+    def _send(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):  # the owner may have gone
+            self._owner.sendall(line)
+
+
+def _first_passed(usage: Usage, limits: Limits) -> str | None:
+    if usage.memory_bytes > limits.memory_bytes:
+        return "memory"
+    if usage.cpu_seconds > limits.cpu_seconds:
+        return "cpu"
+    if usage.disk_bytes > limits.disk_bytes:
+        return "disk"
+    return None

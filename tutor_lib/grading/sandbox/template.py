@@ -1,0 +1,127 @@
+"""Inside bubblewrap: import what takes time once, then fork a kernel whenever one is asked for.
+
+    python -m tutor_lib.grading.sandbox.template CONTROL [MODULE ...]
+    python -m tutor_lib.grading.sandbox.template --cold INNER LINK [MODULE ...]
+
+CONTROL, INNER and LINK are numbers of open descriptors; LINK is -1 where there is none. No
+operation of torch runs here: a fork after threads have started can hang.
+"""
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tutor_lib.grading.limits import MIB
+from tutor_lib.grading.sandbox import linux, room
+from tutor_lib.grading.sandbox.guest import Request
+from tutor_lib.grading.sandbox.init import be_init
+from tutor_lib.grading.sandbox.supervisor import Supervisor
+
+PROBE = "probe"  # a folder among the kernels' that is there from the start
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve kernels until the owner goes; or be the one cold kernel."""
+    if arguments[0] == "--cold":
+        _be_cold(*arguments[1:3], arguments[3:])
+    with socket.socket(fileno=int(arguments[0])) as control:
+        try:
+            _try_namespaces()
+        except OSError as error:
+            control.sendall(json.dumps({"refused": str(error)}).encode() + b"\n")
+            return
+        warm_up(arguments[1:])
+        control.sendall(b'{"ready": true}\n')
+        _serve(control)
+
+
+def warm_up(modules: Sequence[str]) -> None:
+    """Import the kernel and `modules`, and make the result fit to be forked."""
+    for module in ("ipykernel.kernelapp", "ipykernel.ipkernel", *modules):
+        importlib.import_module(module)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # a collection in a kernel would copy the template's pages
+
+
+def _serve(control: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors need no waiting for
+    while True:
+        asked, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        if not asked:
+            return
+        if os.fork() == 0:
+            control.close()
+            _be_supervisor(*descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _be_supervisor(connection: int, link: int | None = None) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    owner = socket.socket(fileno=connection)
+    with owner.makefile("rb") as stream:
+        request = Request.read(stream)
+    inner, theirs = socket.socketpair()
+    room.enter()
+    init = os.fork()
+    if init == 0:
+        linux.die_with_parent()
+        inner.close()
+        owner.close()
+        _furnish(request, theirs)
+        be_init(request, link, theirs)
+    theirs.close()
+    if link is not None:
+        os.close(link)
+    request.files.clear()
+    Supervisor(init, init, inner, owner, request.limits).run()
+    os._exit(0)
+
+
+def _furnish(request: Request, inner: socket.socket) -> None:
+    try:
+        room.furnish(request.folder, request.limits.disk_bytes)
+    except OSError as error:
+        inner.sendall(json.dumps({"failed": str(error)}).encode() + b"\n")
+        os._exit(1)
+
+
+def _try_namespaces() -> None:
+    """Raise OSError if a kernel could not have namespaces of its own."""
+    ours, theirs = socket.socketpair()
+    if (child := os.fork()) == 0:
+        try:
+            room.enter()
+            if (init := os.fork()) == 0:
+                room.furnish(PROBE, MIB)
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]))
+        except BaseException as error:
+            theirs.sendall(str(error).encode())
+            os._exit(1)
+    theirs.close()
+    with ours:
+        if os.waitpid(child, 0)[1]:
+            raise OSError(ours.recv(1000).decode() or "the trial ended without a word")
+
+
+def _be_cold(inner: str, link: str, modules: Sequence[str]) -> NoReturn:
+    linux.be_inspectable(False)
+    connection = socket.socket(fileno=int(inner))
+    with connection.makefile("rb") as stream:
+        request = Request.read(stream)
+    warm_up(modules)
+    be_init(request, None if link == "-1" else int(link), connection)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
