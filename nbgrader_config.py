@@ -24,3 +24,6 @@ c.ClearSolutions.text_stub = "*Your answer here: double-click, write, and press 
 
 # The first cell of a lab imports torch, which can take a while on a cold disk.
 c.Execute.timeout = 120
+
+# What a submission may use up while it is graded; see tutor_lib/grading/limits.py for the rest.
+# c.Limits.cell_seconds = 120

@@ -1,4 +1,4 @@
-"""The command `tutor`: grade a lab, and say what this machine's sandbox enforces."""
+"""The command `tutor`: try a lab, grade it, and say what this machine's sandbox enforces."""
 
 import argparse
 import sys
@@ -7,11 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tutor_lib.grading.build import labs_of
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.notes import CODES
 from tutor_lib.grading.run.cluster import ClusterPool
 from tutor_lib.grading.run.grade import Grading, Line, Summary
 from tutor_lib.grading.run.pool import LocalPool, Pool
+from tutor_lib.grading.run.trial import try_out
 from tutor_lib.grading.sandbox.guest import SandboxError
 
 
@@ -68,6 +70,19 @@ def _told(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+def _try(options: argparse.Namespace) -> int:
+    pool = LocalPool(1)
+    try:
+        for lab in options.labs or labs_of(options.course):
+            try_out(options.course.resolve(), lab, pool)
+            print(f"{lab}: its own answers pass every test under the judge")
+    except SandboxError as error:  # a lab can be written where none can be graded
+        print(f"not tried: {error}", file=sys.stderr)
+    finally:
+        pool.close()
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from tutor_lib.grading.sandbox.doctor import examine, report
 
@@ -89,12 +104,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     grade.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on this Dask cluster")
     grade.add_argument("--again", action="store_true", help="run also what the store holds")
-    grade.add_argument(
-        "--course", type=Path, default=Path(), help="the course's folder (default: here)"
-    )
     grade.set_defaults(run=_grade)
+    tried = commands.add_parser("try", help="run a lab's own answers under the judge")
+    tried.add_argument("labs", nargs="*", metavar="LAB", help="which labs (default: all)")
+    tried.set_defaults(run=_try)
     doctor = commands.add_parser("doctor", help="try what the sandbox enforces on this machine")
     doctor.set_defaults(run=_doctor)
+    for command in (grade, tried):
+        command.add_argument(
+            "--course", type=Path, default=Path(), help="the course's folder (default: here)"
+        )
     return parser
 
 

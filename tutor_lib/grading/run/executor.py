@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from tutor_lib.grading.limits import Limits
 from tutor_lib.grading.notes import Note
@@ -20,6 +20,7 @@ from tutor_lib.grading.sandbox.guest import Guest
 from tutor_lib.grading.sandbox.sandbox import Sandbox
 from tutor_lib.grading.submission import Result
 
+T = TypeVar("T")
 SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
 LEND = "import tutor_lib.grading.protocol.judge as _judge; _judge.lend({names!r})"
 DONE = "import tutor_lib.grading.protocol.judge as _judge; _judge.done()"
@@ -44,25 +45,34 @@ async def execute(bundle: Bundle, sandbox: Sandbox) -> Result:
 
 @contextlib.asynccontextmanager
 async def _pair(bundle: Bundle, sandbox: Sandbox) -> AsyncIterator[tuple[Kernel, Kernel]]:
-    """Two kernels, joined by a socket; the judge has nothing of the student's beside it."""
-    ends = socket.socketpair()
-    async with contextlib.AsyncExitStack() as stack:
-        for end in ends:
-            stack.callback(end.close)
-        environment = {"TUTOR_SEED": bundle.seed, "NBGRADER_EXECUTION": "autograde"}
-        guests = [
-            Guest(bundle.limits, environment, bundle.files, ends[0].fileno()),
-            Guest(bundle.limits, environment, {}, ends[1].fileno()),
-        ]
-        names = ("the student's code", "the judge")
-        kernels = []
-        for guest, whose in zip(guests, names, strict=True):
-            kernels.append(Kernel(await sandbox.start_kernel(guest), bundle.limits, whose))
-            stack.push_async_callback(kernels[-1].close)
-        for end in ends:  # so that each kernel sees it when the other one ends
-            end.close()
-        await asyncio.gather(*(kernel.open() for kernel in kernels))
-        yield kernels[0], kernels[1]
+    """The student's kernel and the judge's, joined by a socket."""
+    environment = {"TUTOR_SEED": bundle.seed, "NBGRADER_EXECUTION": "autograde"}
+    started: list[Kernel] = []
+
+    async def start(whose: str, files: Mapping[str, bytes], end: socket.socket) -> Kernel:
+        with end:  # closed here, so that each kernel sees it when the other one ends
+            guest = Guest(bundle.limits, environment, files, end.fileno())
+            kernel = Kernel(await sandbox.start_kernel(guest), bundle.limits, whose)
+        started.append(kernel)
+        await kernel.open()
+        return kernel
+
+    theirs, ours = socket.socketpair()
+    both = start("the student's code", bundle.files, theirs), start("the judge", {}, ours)
+    try:
+        student, judge = await _all(*both)
+        yield student, judge
+    finally:
+        await _all(*(kernel.close() for kernel in started))
+
+
+async def _all(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
+    """All at once; the first error is raised when every one has ended."""
+    ended = await asyncio.gather(*coroutines, return_exceptions=True)
+    for one in ended:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in ended if not isinstance(one, BaseException)]
 
 
 class _Trial:

@@ -39,9 +39,14 @@ class Kernel:
         self.gone = False
 
     async def open(self) -> None:
-        """Wait until the kernel answers. Raises RuntimeError if it does not."""
-        self.client.start_channels()
-        await self.client.wait_for_ready(timeout=60)
+        """Wait until the kernel answers, outputs and all. Raises RuntimeError if it does not."""
+        self.client.start_channels(hb=False)
+        for _ in range(20):  # what it says before it knows of us is lost, so ask again
+            request = _Request(self, "", Ran(), None)
+            await request.finish(60)
+            if request.idle.is_set():
+                return
+        raise RuntimeError(f"the kernel of {self.whose} does not answer")
 
     async def close(self) -> None:
         """End the kernel and all of its processes."""
