@@ -13,7 +13,7 @@ from tutor_lib.checks.compare import close
 from tutor_lib.checks.draw import Draw
 from tutor_lib.checks.moe import LAB
 from tutor_lib.checks.moe.products import Products
-from tutor_lib.checks.moe.speed import grows, lines_run
+from tutor_lib.checks.moe.speed import lines_run, loops, more
 
 E = LAB.exercises
 
@@ -130,15 +130,15 @@ def by_key(x):
 
 @pytest.mark.parametrize("loop", [by_comprehension, by_map, by_while, by_key])
 def test_loops_over_rows_are_seen(loop):
-    assert grows(loop, torch.ones(11), torch.ones(47), 36)
+    assert loops(more(loop, (torch.ones(11),), (torch.ones(47),)), 36)
 
 
 def test_a_loop_over_something_else_is_none():
     def over_five(x):
         return sum(x * i for i in range(5)).sort().values
 
-    assert lines_run(over_five, torch.ones(11)) > 5
-    assert not grows(over_five, torch.ones(11), torch.ones(47), 36)
+    assert lines_run(over_five, (torch.ones(11),)) > 5
+    assert not loops(more(over_five, (torch.ones(11),), (torch.ones(47),)), 36)
 
 
 def test_tracing_leaves_a_debugger_where_it_was():
@@ -150,7 +150,7 @@ def test_tracing_leaves_a_debugger_where_it_was():
     before = sys.gettrace()
     sys.settrace(tracer)
     try:
-        lines_run(len, [])
+        lines_run(len, ([],))
         assert sys.gettrace() is tracer
     finally:
         sys.settrace(before)

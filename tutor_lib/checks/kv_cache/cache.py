@@ -65,8 +65,8 @@ class Reference:
 
 kv_cache = Exercise("KVCache", Reference, finished=("DynamicCache", "StaticCache"), learns=False)
 kv_cache.part("KVCache", 3, parts.updates, parts.update, parts.UPDATE)
-kv_cache.part("KVCache_crop", 1, parts.crops, parts.crop, parts.CROP)
-kv_cache.part("KVCache_room", 1, parts.rooms, parts.room, parts.ROOM)
+kv_cache.part("KVCache_crop", 1, parts.crops, parts.crop, parts.CROP, reading=parts.cropped)
+kv_cache.part("KVCache_room", 1, parts.rooms, parts.room, parts.ROOM, reading=parts.refused)
 
 
 @kv_cache.misconception

@@ -1,5 +1,6 @@
 """What the checks of the KV cache do with a student's class."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -82,7 +83,19 @@ def crop(student: Any, k: Tensor, v: Tensor, room: int, filled: int, to: int) ->
     after = held.length(cache)
     seen = held.updated(cache, k[:, :, filled:][:, :, :1], v[:, :, filled:][:, :, :1])
     wanted = held.updated(beside, k[:, :, filled:][:, :, :1], v[:, :, filled:][:, :, :1])
-    for one, other in zip(seen, wanted, strict=True):
+    return after, _listed(seen), _listed(wanted)
+
+
+def _listed(seen: Iterable[Tensor]) -> list[Any]:
+    """As lists: on which device a cache lies is for the part of update."""
+    return [t.tolist() for t in seen]
+
+
+def cropped(result: Any, k: Tensor, v: Tensor, room: int, filled: int, to: int) -> Any:
+    """The length after crop; raises Complaint if the two caches go on differently."""
+    after, *updates = result
+    for pair in zip(*updates, strict=True):
+        one, other = (torch.tensor(numbers, dtype=torch.float64) for numbers in pair)
         # Only what is filled: what lies behind it is for the part of update.
         if one.shape != other.shape or not torch.equal(one[:, :, : to + 1], other[:, :, : to + 1]):
             raise Complaint(
@@ -133,21 +146,23 @@ def room(student: Any, k: Tensor, v: Tensor, room: int, filled: int) -> Any:
             f"After __init__ your cache holds {there} numbers, and {now} when it is full. The room "
             "that you take at the beginning is where the keys and values go: write them into it."
         )
-    if seen is not None:
-        beside = _made(student, k, room)
-        _one_by_one(beside, k[:, :, :filled], v[:, :, :filled])
-        _compare(seen, _tried(beside, k[:, :, last], v[:, :, last])[1])
-    return raised, grown, not refused
+    if seen is None:
+        return raised, grown, not refused, [], []
+    beside = _made(student, k, room)
+    _one_by_one(beside, k[:, :, :filled], v[:, :, :filled])
+    wanted = _tried(beside, k[:, :, last], v[:, :, last])[1]
+    return raised, grown, not refused, _listed(seen), _listed(wanted)
 
 
-def _compare(seen: Any, wanted: Any) -> None:
-    """Raise Complaint if an update that was refused has left a trace."""
-    if any(one.shape != other.shape or not torch.equal(one, other)
-           for one, other in zip(seen, wanted, strict=True)):  # fmt: skip
+def refused(result: Any, *case: Any) -> Any:
+    """The first three; raises Complaint if an update that was refused has left a trace."""
+    raised, grown, taken, seen, wanted = result
+    if seen != wanted:
         raise Complaint(
             "After an update that does not fit, the next one returns other keys and values than in "
             "a cache that was never asked too much. Look whether the tokens fit before you write."
         )
+    return raised, grown, taken
 
 
 def _tried(cache: Any, k: Tensor, v: Tensor) -> tuple[bool, Any]:

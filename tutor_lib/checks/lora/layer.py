@@ -41,9 +41,8 @@ class LoRALinear(nn.Module):
 
 lora_linear = Exercise("LoRALinear", LoRALinear, welcome=(layer_parts.__name__,))
 lora_linear.part("LoRALinear", 3, layer_parts.cases, drive=layer_parts.output)
-lora_linear.part(
-    "LoRALinear_start", 2, layer_parts.start_cases, layer_parts.start, layer_parts.STARTS
-)
+START = layer_parts.start_cases, layer_parts.start, layer_parts.STARTS
+lora_linear.part("LoRALinear_start", 2, *START, reading=layer_parts.started)
 lora_linear.part("LoRALinear_merged", 1, layer_parts.cases, drive=layer_parts.merged)
 
 

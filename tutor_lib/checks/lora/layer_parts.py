@@ -118,8 +118,11 @@ def start(
     bias: Tensor | None,
     r: int,
     alpha: int | float,
-) -> tuple[str, int, bool, bool]:
-    """A new layer: what trains, the rank of A, whether B is zero, and the output the base's."""
+) -> tuple[str, Any, Any, Any]:
+    """A new layer: what trains, A, B, and the output.
+
+    They are lists, so that where they would lie on a GPU is asked once, in words of its own.
+    """
     layer = _made(student, weight, bias, r, alpha)
     for name, p in (("A", layer.A), ("B", layer.B)):
         if p.dtype != weight.dtype:
@@ -129,11 +132,22 @@ def start(
             )
     _on_its_device(student, r, alpha)
     names = sorted(name for name, p in layer.named_parameters() if p.requires_grad)
-    trains = ", ".join(names) or "empty"
-    rank = int(torch.linalg.matrix_rank(layer.A.detach().double()))
-    unchanged = torch.allclose(layer(x), linear(weight, bias)(x))
+    seen = [t.detach().tolist() for t in (layer.A, layer.B, layer(x))]
     _spread(student)
-    return trains, rank, not layer.B.any().item(), unchanged
+    return ", ".join(names) or "empty", *seen
+
+
+def started(
+    seen: Any,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *sizes: Any,
+) -> tuple[str, int, bool, bool]:
+    """What trains, the rank of A, whether B is zero, and whether the output is the base's."""
+    trains, (A, B, output) = seen[0], (torch.tensor(t, dtype=weight.dtype) for t in seen[1:])
+    unchanged = torch.allclose(output, nn.functional.linear(x, weight, bias))
+    return trains, int(torch.linalg.matrix_rank(A.double())), not B.any().item(), unchanged
 
 
 class _MadeHere(TorchFunctionMode):

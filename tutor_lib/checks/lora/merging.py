@@ -37,9 +37,8 @@ def _unmerge(model: nn.Module) -> None:
 
 merging = Exercise("merge", _merge, uses=(lora_linear,), learns=False)
 merging.part("merge", 2, merging_parts.cases, merging_parts.merged, merging_parts.SEEN)
-merging.part(
-    "merge_twice", 1, merging_parts.twice_cases, merging_parts.merged_twice, merging_parts.TWICE
-)
+TWICE = merging_parts.twice_cases, merging_parts.merged_twice, merging_parts.TWICE
+merging.part("merge_twice", 1, *TWICE, reading=merging_parts.changed_once)
 unmerging = Exercise("unmerge", _unmerge, uses=(lora_linear,), learns=False)
 unmerging.part(
     "unmerge", 1, merging_parts.unmerge_cases, merging_parts.unmerged, merging_parts.SEEN

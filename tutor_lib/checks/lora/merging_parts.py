@@ -1,6 +1,7 @@
 """What is asked of merge and unmerge: a small model with adapters, before and after."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,13 +59,19 @@ def merged(
 
 def merged_twice(
     student: Change, W: Tensor, A: Tensor, B: Tensor, alpha: int | float
-) -> tuple[bool, Tensor]:
-    """Whether merge changed a weight, and what a second merge changed in it."""
+) -> tuple[Tensor, Tensor]:
+    """A weight after merge, and after a second merge."""
     model = _model(W, A, B, alpha)
     student(model)
     after = _layers(model)[0].base.weight.detach().clone()
     student(model)
-    return not torch.equal(after, W), _layers(model)[0].base.weight.detach() - after
+    return after, _layers(model)[0].base.weight.detach()
+
+
+def changed_once(weights: Any, W: Tensor, *case: Any) -> tuple[bool, Tensor]:
+    """Whether merge changed a weight, and what a second merge changed in it."""
+    after, again = weights
+    return not torch.equal(after, W), again - after
 
 
 def unmerged(

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
 from tutor_lib.checks.draw import Draw
-from tutor_lib.checks.moe.speed import LOOPS, grows
+from tutor_lib.checks.moe.speed import LOOPS, loops, more
 from tutor_lib.checks.run import Complaint
 
 
@@ -148,16 +148,19 @@ def _speed(
     many_experts: Tensor,
     n_experts: int,
     capacity: int,
-) -> tuple[bool, int]:
+) -> Any:
     result = drop_overflow(many_weights, many_experts, n_experts, capacity)
     if not isinstance(result, Tensor) or not result.ndim or (result != 0).all():
         raise Complaint("Nothing is dropped in what your function returns yet.")
 
-    def call(pair: tuple[Tensor, Tensor]) -> Any:
-        return drop_overflow(*pair, n_experts, capacity)
+    few, many = (weights, experts), (many_weights, many_experts)
+    costs = more(drop_overflow, (*few, n_experts, capacity), (*many, n_experts, capacity))
+    return costs, len(result)
 
-    extra = len(many_weights) - len(weights)
-    return grows(call, (weights, experts), (many_weights, many_experts), extra), len(result)
+
+def _looped(result: Any, weights: Tensor, experts: Tensor, many: Tensor, *_: Any) -> Any:
+    costs, length = result
+    return loops(costs, len(many) - len(weights)), length
 
 
 def _many(draw: Draw) -> list[Arguments]:
@@ -167,7 +170,8 @@ def _many(draw: Draw) -> list[Arguments]:
 
 drop_overflow = Exercise("drop_overflow", _reference, welcome=("tutor_lib.checks.moe.speed",))
 drop_overflow.part("drop_overflow", 2, _cases, results=("the weight matrix",))
-drop_overflow.part("drop_overflow_speed", 1, _many, _speed, results=(LOOPS, "the number of rows"))
+SPEED = (LOOPS, "the number of rows")
+drop_overflow.part("drop_overflow_speed", 1, _many, _speed, SPEED, reading=_looped)
 
 
 @drop_overflow.misconception

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
 from tutor_lib.checks.draw import Draw
-from tutor_lib.checks.moe.speed import LOOPS, grows
+from tutor_lib.checks.moe.speed import LOOPS, loops, more
 from tutor_lib.checks.run import Complaint
 
 
@@ -37,12 +37,16 @@ def _reference(answers: Tensor, order: Tensor, weights: Tensor) -> Tensor:
     return answers.new_zeros(n_tokens, answers.size(1)).index_add(0, order // k, weighted)
 
 
-def _speed(combine: Any, few: Arguments, many: Arguments) -> tuple[bool, int]:
+def _speed(combine: Any, few: Arguments, many: Arguments) -> Any:
     result = combine(*many)
     if not isinstance(result, Tensor) or not result.ndim or not result.any():
         raise Complaint("There are no mixed answers in what your function returns yet.")
-    extra = len(many[2]) - len(few[2])
-    return grows(lambda case: combine(*case), few, many, extra), len(result)
+    return more(combine, few, many), len(result)
+
+
+def _looped(result: Any, few: Arguments, many: Arguments) -> tuple[bool, int]:
+    costs, length = result
+    return loops(costs, len(many[2]) - len(few[2])), length
 
 
 def _many(draw: Draw) -> list[Arguments]:
@@ -51,7 +55,8 @@ def _many(draw: Draw) -> list[Arguments]:
 
 combine = Exercise("combine", _reference, welcome=("tutor_lib.checks.moe.speed",))
 combine.part("combine", 2, _cases, results=("the output",))
-combine.part("combine_speed", 1, _many, _speed, results=(LOOPS, "the number of rows"))
+SPEED = (LOOPS, "the number of rows")
+combine.part("combine_speed", 1, _many, _speed, SPEED, reading=_looped)
 
 
 @combine.misconception

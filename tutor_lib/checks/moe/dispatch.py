@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
 from tutor_lib.checks.draw import Draw
-from tutor_lib.checks.moe.speed import LOOPS, grows
+from tutor_lib.checks.moe.speed import LOOPS, loops, more
 from tutor_lib.checks.run import Complaint
 
 Pair = tuple[Tensor, Tensor]
@@ -60,13 +60,17 @@ def _stable(result: Pair, experts: Tensor, n_experts: int) -> str | None:
     )
 
 
-def _speed(dispatch: Any, few: Tensor, many: Tensor, n_experts: int) -> tuple[bool, int]:
+def _speed(dispatch: Any, few: Tensor, many: Tensor, n_experts: int) -> Any:
     result = dispatch(many, n_experts)
     order = result[0] if isinstance(result, tuple | list) and result else result
     if not isinstance(order, Tensor) or not order.ndim:
         raise Complaint("There is no order in what your function returns yet.")
-    extra = len(many) - len(few)
-    return grows(lambda x: dispatch(x, n_experts), few, many, extra), len(order)
+    return more(dispatch, (few, n_experts), (many, n_experts)), len(order)
+
+
+def _looped(result: Any, few: Tensor, many: Tensor, n_experts: int) -> tuple[bool, int]:
+    costs, length = result
+    return loops(costs, len(many) - len(few)), length
 
 
 def _many(draw: Draw) -> list[Arguments]:
@@ -76,7 +80,8 @@ def _many(draw: Draw) -> list[Arguments]:
 dispatch = Exercise("dispatch", _reference, welcome=("tutor_lib.checks.moe.speed",), learns=False)
 RESULTS = ("the order", "the tensor of lengths")
 dispatch.part("dispatch", 2, _cases, results=RESULTS, laws=(_permutes, _stable, _sums))
-dispatch.part("dispatch_speed", 1, _many, _speed, results=(LOOPS, "the length of the order"))
+SPEED = (LOOPS, "the length of the order")
+dispatch.part("dispatch_speed", 1, _many, _speed, SPEED, reading=_looped)
 
 
 @dispatch.misconception

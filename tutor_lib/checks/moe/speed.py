@@ -13,13 +13,22 @@ from tutor_lib.checks.finished import BETWEEN
 LOOPS = "whether your code runs more lines of Python for more tokens"
 
 
-def grows(call: Callable[[Any], Any], few: Any, many: Any, extra: int) -> bool:
-    """Does `call` run more lines for `many` tokens than for `few`, which are `extra` fewer?
+def more(student: Callable[..., Any], few: Any, many: Any) -> tuple[int, int]:
+    """How many more lines, and calls of PyTorch, `student(*many)` takes than `student(*few)`.
 
-    A quarter of a line for each token more is a loop already: one over the places in a queue
-    runs as often as the longest queue is long.
+    Runs beside the answer.
     """
-    return any(cost(call, many) - cost(call, few) > extra / 4 for cost in (lines_run, calls_made))
+    lines = lines_run(student, many) - lines_run(student, few)
+    return lines, calls_made(student, many) - calls_made(student, few)
+
+
+def loops(more: tuple[int, int], extra: int) -> bool:
+    """Is so much more, for `extra` tokens more, a loop over the tokens?
+
+    A quarter of a line for each of them is one already: a loop over the places in a queue runs
+    as often as the longest queue is long.
+    """
+    return max(more) > extra / 4
 
 
 class _Calls(TorchFunctionMode):
@@ -34,15 +43,15 @@ class _Calls(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def calls_made(call: Callable[[Any], Any], argument: Any) -> int:
-    """How often `call(argument)` calls PyTorch."""
+def calls_made(call: Callable[..., Any], arguments: Any) -> int:
+    """How often `call(*arguments)` calls PyTorch."""
     with _Calls() as calls:
-        call(argument)
+        call(*arguments)
     return calls.count
 
 
-def lines_run(call: Callable[[Any], Any], argument: Any) -> int:
-    """How many lines of Python `call(argument)` runs, those of PyTorch and of Python left out.
+def lines_run(call: Callable[..., Any], arguments: Any) -> int:
+    """How many lines of Python `call(*arguments)` runs, those of PyTorch and of Python left out.
 
     A comprehension and a lambda count like a loop: each of their rounds is a line that runs.
     """
@@ -58,7 +67,7 @@ def lines_run(call: Callable[[Any], Any], argument: Any) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        call(argument)
+        call(*arguments)
     finally:
         sys.settrace(before)
     return count

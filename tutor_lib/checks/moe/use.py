@@ -9,7 +9,7 @@ from tutor_lib.checks.diagnose import Arguments
 from tutor_lib.checks.draw import Draw
 from tutor_lib.checks.modules import built, loaded
 from tutor_lib.checks.moe.products import Products
-from tutor_lib.checks.moe.speed import grows
+from tutor_lib.checks.moe.speed import loops, more
 from tutor_lib.checks.run import Complaint
 
 WORK = "whether your experts work on more than half of all pairs of token and expert"
@@ -48,10 +48,10 @@ def values(make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k:
         return _layer(make, router, w_in, w_out, k)(x)
 
 
-def learning(
+def gradients(
     make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
-) -> tuple[bool, ...]:
-    """Does each parameter, and what came before the layer, get a gradient?"""
+) -> tuple[float, ...]:
+    """The largest number in the gradient of each parameter, and of what came before the layer."""
     layer = _layer(make, router, w_in, w_out, k)
     x = x.clone().requires_grad_()
     leaves = [*(layer.get_parameter(name) for name in ("router", "w_in", "w_out")), x]
@@ -60,10 +60,14 @@ def learning(
         if not isinstance(result, Tensor):
             raise Complaint("There is no tensor in what your layer returns yet.")
         if not result.requires_grad:
-            return (False,) * len(leaves)
-        gradients = torch.autograd.grad(result.square().sum(), leaves, materialize_grads=True)
-    # What rounding leaves of a gradient that should be 0 is no gradient.
-    return tuple(bool(g.abs().max() > 1e-5) for g in gradients)
+            return (0.0,) * len(leaves)
+        found = torch.autograd.grad(result.square().sum(), leaves, materialize_grads=True)
+    return tuple(g.abs().max().item() for g in found)
+
+
+def learning(largest: tuple[float, ...], *case: Any) -> tuple[bool, ...]:
+    """Does each get a gradient? What rounding leaves of one that should be 0 is none."""
+    return tuple(size > 1e-5 for size in largest)
 
 
 def one(draw: Draw) -> list[Arguments]:
@@ -71,16 +75,24 @@ def one(draw: Draw) -> list[Arguments]:
     return [_case(draw, (5, 7), 5, 11, 3, 2)]
 
 
-def work(
+def products(
     make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
-) -> tuple[bool, int]:
-    """Are more products computed than half of what all experts on all tokens would take?"""
+) -> tuple[int, int]:
+    """How many products are computed, and how long the output is."""
     layer = _layer(make, router, w_in, w_out, k)
-    with torch.no_grad(), Products() as products:
+    with torch.no_grad(), Products() as counted:
         result = layer(x)
     _experts_show(layer, x, result)
+    return counted.count, len(result)
+
+
+def work(
+    result: tuple[int, int], x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
+) -> tuple[bool, int]:
+    """Are these more than half of what all experts on all tokens would take?"""
+    count, length = result
     everything = x.size(0) * x.size(1) * (w_in.numel() + w_out.numel())
-    return products.count > everything / 2, len(result)
+    return count > everything / 2, length
 
 
 def _experts_show(layer: nn.Module, x: Tensor, result: Any) -> None:
@@ -100,16 +112,21 @@ def wide(draw: Draw) -> list[Arguments]:
     return [_case(draw, (7, 13), 5, 7, 17, 2)]
 
 
-def speed(
+def costs(
     make: Any, x: Tensor, many: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
-) -> tuple[bool, int]:
-    """Does the layer run more lines of Python for `many` than for x?"""
+) -> Any:
+    """How much more Python the layer runs for `many` than for x, and how long its output is."""
     layer = _layer(make, router, w_in, w_out, k)
     with torch.no_grad():
         result = layer(many)
         _experts_show(layer, many, result)
-        extra = many.size(0) * many.size(1) - x.size(0) * x.size(1)
-        return grows(layer, x, many, extra), len(result)
+        return more(layer, (x,), (many,)), len(result)
+
+
+def speed(result: Any, x: Tensor, many: Tensor, *_: Any) -> tuple[bool, int]:
+    """Is that a loop over the tokens?"""
+    grown, length = result
+    return loops(grown, many.size(0) * many.size(1) - x.size(0) * x.size(1)), length
 
 
 def longer(draw: Draw) -> list[Arguments]:
