@@ -342,6 +342,18 @@ def test_a_file_that_comes_twice():
     assert collect("/x/nothing.ipynb") is None
 
 
+@pytest.mark.parametrize("name", ["x_.._tiny.ipynb", "x__tiny.ipynb", "x_bob_...ipynb"])
+def test_a_file_whose_name_tells_no_plain_student_or_file(name):
+    pattern = r".*/x_(?P<student_id>[^_]*)_(?P<file_id>[^_]*).ipynb"
+    assert collector(named_regexp=pattern).collect(f"/in/{name}") is None
+    assert collector(named_regexp=pattern).collect("/in/x_bob_tiny.ipynb")
+
+
+def test_a_group_that_is_optional_and_not_there():
+    pattern = r".*/(?P<student_id>bob)?(?P<file_id>.*)"
+    assert collector(named_regexp=pattern).collect("/in/eve.ipynb") is None
+
+
 def test_zip_collect_takes_both(course, tmp_path):
     """nbgrader's own command, with the lines for nbgrader_config.py."""
     shutil.copytree(course, tmp_path / "course")

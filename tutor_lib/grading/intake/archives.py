@@ -78,7 +78,7 @@ def _write_all(file: BinaryIO, part: Path) -> None:
     for count, member in enumerate(members):
         if count == MEMBERS:
             raise BadArchive(f"it holds more than {MEMBERS:,} files")
-        parts = _parts(member.name)
+        parts = parts_of(member.name)
         if any(map(is_litter, parts)):
             continue
         _meet(parts, seen, member.content is None)
@@ -101,7 +101,7 @@ def _write(member: Member, path: Path, most: int) -> int:
     return size
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def parts_of(name: str) -> tuple[str, ...]:
     """The folders and the file that a name leads through. Raises BadArchive if it is not plain."""
     parts = tuple(part for part in name.rstrip("/").split("/") if part != ".")
     drive = bool(parts) and parts[0][1:2] == ":"
@@ -145,8 +145,6 @@ def _check(info: zipfile.ZipInfo) -> None:
         raise BadArchive("it is encrypted")
     if info.compress_type not in METHODS:
         raise BadArchive("it is packed in a way that is not read; make it anew as a plain zip")
-    if "\0" in info.orig_filename:
-        raise BadArchive(f"the name {info.orig_filename[:200]!r} is not plain and relative")
 
 
 class _Metered(io.RawIOBase):

@@ -14,8 +14,8 @@ from typing import Any
 from nbgrader.plugins import ExtractorPlugin, FileNameCollectorPlugin
 from nbgrader.utils import parse_utc
 
-from tutor_lib.grading.intake.archives import BadArchive, unpack
-from tutor_lib.grading.intake.folder import Refused, open_regular, opened
+from tutor_lib.grading.intake.archives import BadArchive, parts_of, unpack
+from tutor_lib.grading.intake.folder import Refused, is_litter, open_regular, opened
 
 
 class SafeExtractor(ExtractorPlugin):
@@ -31,10 +31,10 @@ class SafeExtractor(ExtractorPlugin):
         if not any(source.iterdir()):
             self.log.warning("There are no files in %s", source)
         for here, folders, files in os.walk(source):
-            folders.sort()
+            folders[:] = sorted(name for name in folders if not is_litter(name))
             into = target / Path(here).relative_to(source)
             into.mkdir(parents=True, exist_ok=True)
-            for name in sorted(files):
+            for name in sorted(name for name in files if not is_litter(name)):
                 self._take(Path(here, name), into)
 
     def _take(self, path: Path, into: Path) -> None:
@@ -62,7 +62,8 @@ class SafeCollector(FileNameCollectorPlugin):
     """Finds student, file and time in a file's name, as nbgrader does, by `named_regexp`.
 
     nbgrader ends the whole collection at a time that it cannot read, or when a student has a file
-    twice and no times tell which is newer. Here that time is left out and the first file counts.
+    twice and no times tell which is newer: here that time is left out and the first file counts.
+    And it writes wherever the names lead, also to a student called `..`: here they are passed over.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -74,15 +75,29 @@ class SafeCollector(FileNameCollectorPlugin):
         found = super().collect(submitted_file)
         if not found or not {"student_id", "file_id"} <= found.keys():
             return found
+        if not _is_plain(found["student_id"], found["file_id"]):
+            self.log.error("Passed over %s: it names no student, or no file", submitted_file)
+            return None
         if not _is_time(found.get("timestamp")):
             found.pop("timestamp", None)
+        return None if self._is_repeated(submitted_file, found) else found
+
+    def _is_repeated(self, submitted_file: str, found: dict[str, str]) -> bool:
         name = os.path.splitext(found["file_id"])[0] + os.path.splitext(submitted_file)[1]
         key, timed = (found["student_id"], name), "timestamp" in found
         if key in self._timed and not (timed and self._timed[key]):
             self.log.error("Passed over %s: %s has another %s", submitted_file, *key)
-            return None
+            return True
         self._timed[key] = timed
-        return found
+        return False
+
+
+def _is_plain(student: str | None, file: str | None) -> bool:
+    """Whether nbgrader may make a path of them: one name, and one that leads down."""
+    try:
+        return len(parts_of(student or "")) == 1 and bool(parts_of(file or ""))
+    except BadArchive:
+        return False
 
 
 def _is_time(text: str | None) -> bool:
