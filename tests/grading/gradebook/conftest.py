@@ -2,26 +2,24 @@
 as the tests."""
 
 import contextlib
-import copy
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import pytest
 import sqlalchemy
 from nbgrader.api import Base
 
+from tests.grading.gradebook.classroom import LAB, Classroom
 from tutor_lib.grading.build import release
-from tutor_lib.grading.gradebook.course import Course
-from tutor_lib.grading.submission import Result, Submission
 
-LAB = "tiny"
 CONFIG = """\
 import os
 import sys
@@ -75,8 +73,6 @@ def _cell(name, kind, grade, solution, task, points, source) -> str:
              "solution": solution, "task": task}  # fmt: skip
     marks |= {} if points is None else {"points": points}
     if kind == "markdown":
-        import json
-
         return f"+++ {json.dumps({'nbgrader': marks})}\n\n{source}\n\n"
     lines = "\n".join(f"  {key}: {str(value).lower()}" for key, value in marks.items())
     return f"```{{code-cell}} ipython3\n---\nnbgrader:\n{lines}\n---\n{source}\n```\n"
@@ -123,7 +119,7 @@ def postgres(released):
                    "-c", "listen_addresses=", "-c", "fsync=off"]  # fmt: skip
         process = subprocess.Popen([*as_user, *command], stderr=subprocess.DEVNULL)
         stack.callback(process.wait, 20)
-        stack.callback(process.send_signal, signal.SIGINT)  # now, whoever is connected
+        stack.callback(process.send_signal, signal.SIGQUIT)  # at once: nothing is to be kept
         server = Server(_wait_for(folder))
         server.run("CREATE DATABASE released")
         _copy(released / "gradebook.db", server.url.set(database="released"))
@@ -147,9 +143,6 @@ def _wait_for(folder: Path) -> sqlalchemy.URL:
     url = sqlalchemy.URL.create(
         "postgresql+psycopg2", "postgres", database="postgres", query={"host": str(folder)}
     )
-    ready = shutil.which("pg_isready") or "/usr/lib/postgresql/15/bin/pg_isready"
-    import time
-
     for _ in range(200):
         try:
             sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect().close()
@@ -157,7 +150,7 @@ def _wait_for(folder: Path) -> sqlalchemy.URL:
             time.sleep(0.1)
         else:
             return url
-    raise RuntimeError(f"PostgreSQL did not start in {folder}; {ready} may say why")
+    raise RuntimeError(f"PostgreSQL did not start in {folder}")
 
 
 def _copy(sqlite: Path, url: sqlalchemy.URL) -> None:
@@ -171,45 +164,6 @@ def _copy(sqlite: Path, url: sqlalchemy.URL) -> None:
             if found := [dict(row._mapping) for row in source.execute(table.select())]:
                 target.execute(table.insert(), found)
     here.dispose()
-
-
-class Classroom:
-    """A course for one test, and what is handed in there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.course = Course.open(folder)
-
-    def notebook(self, answers=()) -> nbformat.NotebookNode:
-        """The lab as intake hands it on: the release with answers, the source's test cells."""
-        read = nbformat.read
-        notebook = read(self.folder / "labs" / LAB / f"{LAB}.ipynb", as_version=4)
-        source = read(self.folder / "build" / "source" / LAB / f"{LAB}.ipynb", as_version=4)
-        sources = {c.metadata.get("nbgrader", {}).get("grade_id"): c.source for c in source.cells}
-        for cell in notebook.cells:
-            about = cell.metadata.get("nbgrader", {})
-            if about.get("locked"):
-                cell.source = sources[about.grade_id]
-            elif about.get("grade_id") in dict(answers):
-                cell.source = dict(answers)[about.grade_id]
-        return notebook
-
-    def submission(self, student, answers=(), **about) -> Submission:
-        return Submission(LAB, student, self.notebook(answers), **about)
-
-    def result(self, submission, outputs=(), finished=("double_check", "partial_check"), notes=()):
-        """A result with these outputs, by the cells' grade_id."""
-        names = [c.metadata.get("nbgrader", {}).get("grade_id") for c in submission.notebook.cells]
-        of_cells = tuple(tuple(dict(outputs).get(name, ())) for name in names)
-        return Result(copy.deepcopy(of_cells), frozenset(finished), tuple(notes))
-
-    def graded(self, student, answers=(), notes=(), timestamp=None, **outcome):
-        submission = self.submission(student, answers, notes=tuple(notes), timestamp=timestamp)
-        return submission, self.result(submission, **outcome)
-
-    def autograded(self, student) -> nbformat.NotebookNode:
-        path = self.course.autograded(student, LAB) / f"{LAB}.ipynb"
-        return nbformat.read(path, as_version=4)
 
 
 @pytest.fixture
@@ -231,16 +185,3 @@ def classroom(request, on_sqlite, tmp_path) -> Classroom:
     with (tmp_path / "nbgrader_config.py").open("a") as config:
         config.write(f"c.CourseDirectory.db_url = {url!r}\n")
     return Classroom(tmp_path)
-
-
-def printed(text, name="stdout"):
-    return {"output_type": "stream", "name": name, "text": text}
-
-
-def ended_with(text):
-    return {"output_type": "execute_result", "data": {"text/plain": text}, "metadata": {},
-            "execution_count": 1}  # fmt: skip
-
-
-def raised(name="AssertionError", value="no"):
-    return {"output_type": "error", "ename": name, "evalue": value, "traceback": [value]}

@@ -25,7 +25,7 @@ from nbgrader.api import (
     SubmittedAssignment,
     SubmittedNotebook,
 )
-from nbgrader.utils import is_grade, is_locked, is_solution, is_task
+from nbgrader.utils import is_grade, is_solution, is_task
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -75,7 +75,7 @@ class FeedbackExporter(Exporter):
     def _html(self) -> str:
         return ".html"
 
-    def from_notebook_node(
+    def from_notebook_node(  # type: ignore[override]
         self, nb: NotebookNode, resources: Any = None, **kw: Any
     ) -> tuple[str, dict[str, Any]]:
         """The page. `resources["nbgrader"]` names student, assignment, notebook and gradebook.
@@ -149,7 +149,7 @@ def _content(cell: NotebookNode) -> Markup:
     if cell.cell_type != "code" or not source:
         return Markup("<pre>{}</pre>").format(source)
     # Pygments escapes what it is given.
-    return Markup(highlight(source, PythonLexer(), HtmlFormatter()))  # noqa: S704
+    return Markup(highlight(source, PythonLexer(), HtmlFormatter()))
 
 
 def _outputs(cell: NotebookNode) -> Iterator[tuple[str, str]]:
@@ -176,4 +176,4 @@ def _template() -> Any:
 def _styles() -> Markup:
     light = HtmlFormatter(style="default").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-    return Markup(f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}")  # noqa: S704
+    return Markup(f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}")

@@ -90,11 +90,10 @@ def _enter(
     books = rows.submissions(connection, lab, stamps)
     rows.write_grades(connection, lab, books, marks)
     rows.write_comments(connection, lab, books, marks)
-    totals = rows.totals(connection, books.values())
-    scores = {student: totals.get(book, 0.0) for student, book in books.items()}
+    scores = rows.totals(connection, lab, books)
     penalties = _penalties(connection, course, lab, scores)
-    for student, entry in good.items():
-        rows.write_penalty(connection, books[student], penalties.get(student))
+    rows.write_penalties(connection, {book: penalties.get(s) for s, book in books.items()})
+    for entry in good.values():
         _place(course, name, entry)
     return [
         Recorded(

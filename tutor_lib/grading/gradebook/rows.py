@@ -1,7 +1,7 @@
 """nbgrader's tables, a batch of submissions at a time: a few statements, not dozens a cell."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from nbgrader.api import (
     TaskCell,
     new_uuid,
 )
-from sqlalchemy import Connection, false, func, insert, or_, select, true, update
+from sqlalchemy import Connection, and_, false, func, insert, select, true, update
 
 from tutor_lib.grading.gradebook.marks import Marks
 
@@ -130,7 +130,7 @@ def write_grades(
     wanted = select(
         Grade.id, Grade.notebook_id, Grade.cell_id, Grade.auto_score, Grade.needs_manual_grade,
         Grade.manual_score,
-    ).where(Grade.notebook_id.in_(books.values()))  # fmt: skip
+    ).where(_within(Grade, lab, books))  # fmt: skip
     there = {(row.notebook_id, row.cell_id): row for row in connection.execute(wanted)}
     new, changed = [], defaultdict(list)
     for student, book in books.items():
@@ -172,7 +172,7 @@ def write_comments(
 ) -> None:
     """Enter what the gradebook says by itself. A person's comments stay."""
     wanted = select(Comment.id, Comment.notebook_id, Comment.cell_id, Comment.auto_comment)
-    found = connection.execute(wanted.where(Comment.notebook_id.in_(books.values())))
+    found = connection.execute(wanted.where(_within(Comment, lab, books)))
     there = {(row.notebook_id, row.cell_id): row for row in found}
     new, changed = [], defaultdict(list)
     for student, book in books.items():
@@ -189,22 +189,33 @@ def write_comments(
         connection.execute(update(Comment).where(Comment.id.in_(ids)).values(auto_comment=text))
 
 
-def totals(connection: Connection, books: Collection[str]) -> dict[str, float]:
-    """The points of each notebook, by hand, by machine and extra, before any penalty."""
+def totals(connection: Connection, lab: Lab, books: Mapping[str, str]) -> dict[str, float]:
+    """The points of each student, by hand, by machine and extra, before any penalty."""
     wanted = select(Grade.notebook_id, func.sum(Grade.score)).group_by(Grade.notebook_id)
-    found = connection.execute(wanted.where(Grade.notebook_id.in_(books)))
-    return {book: points for book, points in found}
+    found = {
+        book: points
+        for book, points in connection.execute(wanted.where(_within(Grade, lab, books)))
+    }
+    return {student: found.get(book, 0.0) for student, book in books.items()}
 
 
-def write_penalty(connection: Connection, book: str, penalty: float | None) -> None:
-    """Enter what being late costs, if it is not what is there."""
-    column = SubmittedNotebook.late_submission_penalty
-    other = or_(column != penalty, column.is_(None)) if penalty is not None else column.is_not(None)
-    connection.execute(
-        update(SubmittedNotebook)
-        .where(SubmittedNotebook.id == book, other)
-        .values(late_submission_penalty=penalty)
-    )
+def write_penalties(connection: Connection, penalties: Mapping[str, float | None]) -> None:
+    """Enter what being late costs, by notebook."""
+    same = defaultdict(list)
+    for book, penalty in penalties.items():
+        same[penalty].append(book)
+    Book = SubmittedNotebook
+    for penalty, books in same.items():
+        # None is no value to compare with, in SQL.
+        other = Book.late_submission_penalty.is_distinct_from(penalty)
+        changed = update(Book).where(Book.id.in_(books), other)
+        connection.execute(changed.values(late_submission_penalty=penalty))
+
+
+def _within(table: Any, lab: Lab, books: Mapping[str, str]) -> Any:
+    """The rows of these notebooks. nbgrader's index is by cell first: without, all are read."""
+    cells = [cell.id for cell in lab.cells]
+    return and_(table.cell_id.in_(cells), table.notebook_id.in_(books.values()))
 
 
 def _of_type(lab: Lab, *types: str) -> Iterable[Cell]:
