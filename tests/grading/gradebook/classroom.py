@@ -1,9 +1,11 @@
 """A course for one test, what is handed in there, and what came of running it."""
 
+import contextlib
 import copy
 from pathlib import Path
 
 import nbformat
+import sqlalchemy
 
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.submission import Result, Submission
@@ -61,3 +63,18 @@ def ended_with(text):
 
 def raised(name="AssertionError", value="no"):
     return {"output_type": "error", "ename": name, "evalue": value, "traceback": [value]}
+
+
+@contextlib.contextmanager
+def counted():
+    """The statements that any database is sent, as they are sent."""
+    statements = []
+
+    def note(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)

@@ -1,6 +1,7 @@
 """Recording is nbgrader's own, row by row, only faster, and survives what happens to programs."""
 
 import copy
+import dataclasses
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import AssignLatePenalties, CheckCellMetadata, SaveAutoGrades
 from nbgrader.utils import determine_grade
 
-from tests.grading.gradebook.classroom import LAB, Classroom, ended_with, printed, raised
+from tests.grading.gradebook.classroom import LAB, Classroom, counted, ended_with, printed, raised
 from tutor_lib.grading.gradebook import database
 from tutor_lib.grading.gradebook import record as recording
 from tutor_lib.grading.gradebook.course import Course
@@ -363,17 +364,28 @@ def test_a_gradebook_that_stays_locked_is_named(on_sqlite, monkeypatch):
     record(on_sqlite.course, LAB, [on_sqlite.graded("ada")])
 
 
+def test_a_class_takes_few_statements(classroom):
+    """nbgrader sends dozens a cell. Here it is a handful for a batch, first time and again."""
+    results = [
+        classroom.graded(f"s{n}", RIGHT, finished=["double_check"][n % 2 :]) for n in range(100)
+    ]
+    for _ in range(2):
+        with counted() as statements:
+            record(classroom.course, LAB, results)
+        assert len(statements) <= 100
+
+
 def test_memory_stays_flat(on_sqlite):
-    """A thousand take no more than a hundred, but for a line about each."""
+    """What is recorded is let go: a batch is held at a time, and a line about each student."""
+    submission, result = on_sqlite.graded("", RIGHT, outputs={"double": [printed("x" * 40_000)]})
 
     def peak(count):
-        results = (on_sqlite.graded(f"s{n}", RIGHT, outputs={"double": [printed("x" * 20_000)]})
-                   for n in range(count))  # fmt: skip
+        many = ((dataclasses.replace(submission, student=f"s{n}"), result) for n in range(count))
         tracemalloc.start()
-        record(on_sqlite.course, LAB, results)
+        record(on_sqlite.course, LAB, many)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
 
     peak(25)
-    assert peak(300) < peak(50) * 1.3
+    assert peak(150) - peak(50) < 100 * 10_000

@@ -13,8 +13,8 @@ from traitlets.config import Config
 from tutor_lib.grading.gradebook.outputs import plain
 
 FAILED = "A hidden test did not pass."
-# IPython's words for a frame in a notebook's cell: its number, and the line in it.
-FRAME = re.compile(r"Cell In\[(\d+)\], line (\d+)")
+# How IPython's entry for a frame in a notebook's cell begins: the cell's number, and the line.
+FRAME = re.compile(r"\s*Cell In\[(\d+)\], line (\d+)")
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ def _told(error: Mapping[str, Any], lines: list[str], hidden: set[int]) -> str:
     A check's own exception (NotYet) is shown by Jupyter as its message alone, without the lines
     of code that led to it. All other errors show code, and it may be that of hidden tests.
     """
-    message, traceback = plain(error["evalue"]).strip(), plain("\n".join(error["traceback"]))
-    if traceback.strip() == message:
+    message, entries = plain(error["evalue"]).strip(), [plain(e) for e in error["traceback"]]
+    if "\n".join(entries).strip() == message:
         return message
-    frames = FRAME.findall(traceback)
+    frames = [frame.groups() for entry in entries if (frame := FRAME.match(entry))]
     own = [int(line) for cell, line in frames if cell == frames[0][0]]
     if hidden and (not own or hidden.intersection(own)):
         return FAILED

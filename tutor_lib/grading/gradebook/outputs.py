@@ -82,6 +82,13 @@ class _Budget:
         self.used[kind] += len(text)
         return text
 
+    def traceback(self, entries: object) -> list[str]:
+        """A traceback's entries, one for each frame; if they are too long, its lines."""
+        entries = entries if isinstance(entries, list | tuple) else []
+        whole = [clean(_text(entry)) for entry in entries]
+        text = self.text("error", "\n".join(whole))
+        return whole if text == "\n".join(whole) else text.split("\n")
+
     def picture(self, data: object) -> str | None:
         found = picture(data, PICTURES - self.used["image/png"])
         self.used["image/png"] += len(found or "")
@@ -129,14 +136,11 @@ def _shown_stream(output: Mapping[str, Any], budget: _Budget) -> dict[str, Any] 
 
 def _shown_error(output: Mapping[str, Any], budget: _Budget) -> dict[str, Any]:
     """An error is kept in any case, shortened if need be: it tells why there are no points."""
-    lines = output.get("traceback")
-    lines = lines if isinstance(lines, list | tuple) else []
-    traceback = budget.text("error", "\n".join(_text(line) for line in lines))
     return {
         "output_type": "error",
         "ename": cut(clean(_text(output.get("ename"))), 200),
         "evalue": cut(clean(_text(output.get("evalue"))), TEXT // 10),
-        "traceback": traceback.split("\n"),
+        "traceback": budget.traceback(output.get("traceback")),
     }
 
 
