@@ -20,6 +20,7 @@ from tests.grading.intake.tiny import (
     TRIPLE,
     TRIPLE_CHECK,
     WHY,
+    about,
     cell,
     find,
     name_of,
@@ -28,6 +29,9 @@ from tests.grading.intake.tiny import (
     sources,
     texts,
 )
+from tutor_lib.grading.intake import Canon
+from tutor_lib.grading.intake.reading import Given
+from tutor_lib.grading.intake.restoring import restore
 
 pytestmark = pytest.mark.xdist_group("intake")  # the course is made once
 
@@ -219,9 +223,18 @@ def test_own_cells_have_no_metadata_and_their_own_ids(folder, book):
     assert submission.notes == ()
 
 
+def test_a_lab_that_names_a_cell_as_own_cells_are_named():
+    lab = cell("code", "import math", about("own-1", locked=True), id="own-1")
+    frame = {"metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    notebook = nbformat.from_dict({"cells": [lab], **frame})
+    handed_in = [Given("code", "a"), Given("code", "import math", "own-1"), Given("code", "b")]
+    restored, _ = restore(Canon("lab", notebook, notebook), handed_in)
+    assert [c.id for c in restored.cells] == ["own-2", "own-1", "own-3"]
+    nbformat.validate(restored)
+
+
 def test_an_own_cell_that_says_it_is_graded(folder, book):
-    about = {"grade": True, "grade_id": "bonus", "points": 100, "solution": False, "locked": True}
-    book["cells"].append(cell("code", "100", {"nbgrader": about}))
+    book["cells"].append(cell("code", "100", about("bonus", grade=True, locked=True, points=100)))
     submission = folder.taken(book)
     assert noted(submission) == {(METADATA, None)}
     assert list(sources(submission)) == list(IDS)

@@ -5,7 +5,6 @@ change is the lab's, what they fill in is theirs, and their further cells stay b
 that they followed.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,10 +34,11 @@ def restore(canon: Canon, given: Sequence[Given]) -> tuple[NotebookNode, list[No
     claims = claim(canon, given)
     cells = list(_arranged(canon, given, claims))
     _name(cells, canon)
-    frame = {"metadata": copy.deepcopy(canon.source.metadata), "nbformat": 4, "nbformat_minor": 5}
+    frame = {"metadata": canon.source.metadata, "nbformat": 4, "nbformat_minor": 5}
     notes = [*_order(canon, claims), *_marks(canon, given)]
     for cell in canon.cells.values():
         notes += _mended(cell, given, claims)
+    # from_dict copies: who changes this notebook changes neither the lab's nor the next student's.
     return nbformat.from_dict({"cells": cells, **frame}), notes
 
 
@@ -116,7 +116,7 @@ def _lab_cell(cell: LabCell, given: Given | None) -> dict[str, Any]:
     # An untouched stub is the lab's to the letter, so that nbgrader sees that nobody wrote here.
     own = given is None or cell.locked or plain(given.source) in cell.known
     source = cell.source if given is None or own else given.source
-    return _cell(cell.kind, source, copy.deepcopy(cell.metadata)) | {"id": cell.grade_id}
+    return _cell(cell.kind, source, cell.metadata) | {"id": cell.grade_id}
 
 
 def _cell(kind: str, source: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
