@@ -59,7 +59,9 @@ class ClusterPool:
         """See `Pool`."""
         from distributed import as_completed
 
-        iterator, names, results = iter(bundles), {}, as_completed()
+        with self.client.as_current():
+            results = as_completed()
+        iterator, names = iter(bundles), dict[Any, Name]()
         window = 4 * max(sum(self.client.nthreads().values()), 1)
 
         def more() -> bool:
