@@ -11,13 +11,14 @@ from tutor_lib.grading import build
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LAB = "probe"
-POINTS = {"double_check": 2, "Stack_check": 3, "squares_check": 2}
+POINTS = {"double_check": 2, "Stack_check": 3, "squares_check": 2, "claim_check": 2}
 RIGHT = {
     "double": "def double(x):\n    return x + x\n",
     "Stack": """class Stack(list):
     push = list.append
 """,
     "squares": "def squares(numbers):\n    return [n**2 for n in numbers]\n",
+    "claim": "def claim():\n    return 1 + 1\n",
 }
 WRONG = {
     "double": "def double(x):\n    return 3 * x\n",
@@ -29,6 +30,7 @@ WRONG = {
         return 0
 """,
     "squares": "def squares(numbers):\n    return numbers\n",
+    "claim": "def claim():\n    return 0\n",
 }
 
 
@@ -55,6 +57,11 @@ def filled(course: Path, answers: dict[str, str], first: str = "") -> nbformat.N
     if first:
         notebook.cells.insert(0, new_code_cell(first, id="first"))
     return notebook
+
+
+def cell(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """The cell with this grade_id."""
+    return next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
 
 
 def submit(course: Path, student: str, notebook: nbformat.NotebookNode) -> Path:

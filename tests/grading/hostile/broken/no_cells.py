@@ -1,0 +1,7 @@
+"""Has no cells left."""
+
+CODES = {"cells-restored"}
+
+
+def edit(notebook):
+    notebook.cells.clear()

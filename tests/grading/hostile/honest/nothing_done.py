@@ -1,0 +1,3 @@
+"""Hands in the release as it was."""
+
+ANSWERS = {}

@@ -1,0 +1,11 @@
+"""Prints without end on one line; what comes after it is right."""
+
+from tests.grading.probe import POINTS, RIGHT
+
+FIRST = """
+import sys
+while True:
+    sys.stdout.write("x" * 1000)
+"""
+ANSWERS, SCORES = RIGHT, POINTS
+CODES = {"output"}
