@@ -230,8 +230,19 @@ def test_encrypted(outside):
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    with pytest.raises(BadArchive, match="encrypted"):
+    with pytest.raises(BadArchive, match="^it is encrypted$"):
         unpack(path, outside / "out/a")
+
+
+def test_a_file_without_a_name(outside):
+    """zipfile looks at a name's last letter. The name's bytes become an empty extra field."""
+    data = bytearray(zipped(outside / "in/a.zip", [("abcd", b"1")]).read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 28 : entry + 32] = struct.pack("<HH", 0, 4)
+    data[entry + 46 : entry + 50] = struct.pack("<HH", 0x201, 0)
+    (outside / "in/a.zip").write_bytes(data)
+    with pytest.raises(BadArchive, match="broken"):
+        unpack(outside / "in/a.zip", outside / "out/a")
 
 
 def test_packed_with_lzma(outside):
