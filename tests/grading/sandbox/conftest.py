@@ -43,13 +43,28 @@ class Kernel:
 
     def run(self, code: str, seconds: float = 20) -> Said:
         """Run a cell; fails if it does not end in time."""
+        return self._do(self._run(code, seconds))
+
+    def run_interrupted(self, code: str) -> Said:
+        """Run a cell, and interrupt it until it ends."""
+
+        async def both():
+            running = asyncio.ensure_future(self._run(code, 30))
+            while not running.done():
+                await asyncio.sleep(0.3)
+                await self.manager.interrupt_kernel()
+            return await running
+
+        return self._do(both())
+
+    async def _run(self, code: str, seconds: float) -> Said:
         outputs = []
 
         def keep(message):
             if message["msg_type"] in ("stream", "error", "execute_result"):
                 outputs.append(output_from_msg(message))
 
-        self._do(self._client.execute_interactive(code, timeout=seconds, output_hook=keep))
+        await self._client.execute_interactive(code, timeout=seconds, output_hook=keep)
         text = "".join(o.text for o in outputs if o.output_type == "stream")
         errors = [f"{o.ename}: {o.evalue}" for o in outputs if o.output_type == "error"]
         return Said(text, "".join(errors))
@@ -67,9 +82,6 @@ class Kernel:
         self._runner.run(asyncio.wait_for(self.manager.provisioner.wait(), seconds))
         note = self.manager.provisioner.ending
         return note and note.code
-
-    def interrupt(self) -> None:
-        self._do(self.manager.interrupt_kernel())
 
     def close(self) -> None:
         self._client.stop_channels()

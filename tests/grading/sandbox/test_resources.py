@@ -1,11 +1,6 @@
 """Takes too much, or ends itself: only its own kernel ends, and the reason is told."""
 
-import time
-
 import pytest
-
-from tutor_lib.grading.limits import MIB, Limits
-from tutor_lib.grading.sandbox.guest import Guest
 
 ENDINGS = {
     "memory: one process": ("memory", "x = bytearray(400 << 20)\nwhile True: pass"),
@@ -52,7 +47,11 @@ ENDINGS = {
     ),
     "cpu: in children": (
         "cpu",
-        "import os\nfor _ in range(3):\n    if os.fork() == 0:\n        while True: pass\nos.wait()",
+        "import os\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        while True: pass\n"
+        "os.wait()",
     ),
     "disk: many files": (
         "disk",
@@ -85,3 +84,48 @@ def test_the_kernel_ends_and_says_why(kernel, name):
     code, attempt = ENDINGS[name]
     kernel.send(attempt)
     assert kernel.ending() == code
+
+
+def test_a_fork_bomb_leaves_its_neighbour_alone(either, start):
+    bomb, neighbour = start(either), start(either)
+    bomb.send("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass")
+    for number in range(5):
+        assert neighbour.run(f"import os; os.fork() or os._exit(0); print({number})").text
+    assert bomb.ending() == "processes"
+    assert neighbour.run("print('still here')").text == "still here\n"
+
+
+def test_the_template_outlives_what_it_forked(either, start):
+    for attempt in ("import os; os._exit(1)", "import ctypes; ctypes.string_at(0)"):
+        kernel = start(either)
+        kernel.send(attempt)
+        assert kernel.ending() == "died"
+    assert start(either).run("print(1)").text == "1\n"
+
+
+def test_a_large_file_is_refused(kernel):
+    """file_bytes is an error in the cell, and not the end: 8 MiB of the disk's 24."""
+    said = kernel.run("open('/tmp/large', 'wb').write(bytes(9 << 20))")
+    assert said.error.startswith("OSError: [Errno 27] File too large")
+    assert kernel.run("print(1)").text == "1\n"
+
+
+def test_many_threads_are_refused(kernel):
+    code = (
+        "import threading, time\n"
+        "for _ in range(500): threading.Thread(target=time.sleep, args=(5,), daemon=True).start()"
+    )
+    assert "can't start new thread" in kernel.run(code).error
+
+
+def test_what_is_read_from_the_template_costs_nothing(warm, start):
+    """Twenty processes that share what torch takes: far below the limit together."""
+    kernel = start(warm)
+    code = (
+        "import os, time\n"
+        "for _ in range(20):\n"
+        "    if os.fork() == 0: time.sleep(2); os._exit(0)\n"
+        "for _ in range(20): os.wait()\n"
+        "print('done')"
+    )
+    assert kernel.run(code).text == "done\n"

@@ -48,7 +48,7 @@ class Request:
     connection: Mapping[str, Any]
     limits: Limits
     environment: Mapping[str, str]
-    files: Mapping[str, bytes]
+    files: dict[str, bytes]  # emptied in processes that do not need them
 
     def write(self, stream: BinaryIO) -> None:
         """Send it: a line of JSON, then the files' bytes."""

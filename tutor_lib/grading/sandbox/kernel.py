@@ -17,7 +17,8 @@ from tutor_lib.grading.sandbox.guest import Request
 
 WORK = "/tmp/work"
 CONNECTION = f"{OWN}/connection.json"
-THREADS = 256  # beside the processes: torch, zmq and the rest have threads too
+THREADS = 64  # beside the processes: torch, zmq and the rest have threads too
+NICER = 10  # than its supervisor, which must get its turn among all that a kernel may start
 DESCRIPTORS = 1024
 OPTIONS = ["-f", CONNECTION, "--HistoryManager.enabled=False",
            "--InteractiveShellApp.ignore_cwd=True"]  # fmt: skip
@@ -79,13 +80,15 @@ def _write_files(request: Request) -> None:
 
 def _limit(limits: Limits) -> None:
     """What each process may take; the supervisor holds all of them together to the limits."""
+    os.nice(NICER)
     # The supervisor is to come first, and say why.
     _set(resource.RLIMIT_CPU, int(limits.cpu_seconds) + 5)
     _set(resource.RLIMIT_FSIZE, limits.file_bytes)
     _set(resource.RLIMIT_NOFILE, DESCRIPTORS)
     _set(resource.RLIMIT_CORE, 0)
-    # What grows faster than the supervisor looks. Not RLIMIT_AS, which breaks torch.
-    _set(resource.RLIMIT_DATA, _data_bytes() + 2 * limits.memory_bytes)
+    # A bound for what grows faster than the supervisor looks, wide enough that the supervisor
+    # comes first, and says why. Not RLIMIT_AS, which breaks torch.
+    _set(resource.RLIMIT_DATA, _data_bytes() + 4 * limits.memory_bytes)
     if _counts_by_namespace():
         _set(resource.RLIMIT_NPROC, limits.processes + THREADS)
 

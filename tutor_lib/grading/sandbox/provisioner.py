@@ -65,7 +65,9 @@ class SandboxProvisioner(KernelProvisionerBase):
             "key": key.decode() if isinstance(key, bytes) else key,
         }
         guest = self._guest
-        request = Request(self._folder.name, told, guest.limits, guest.environment, guest.files)
+        request = Request(
+            self._folder.name, told, guest.limits, guest.environment, dict(guest.files)
+        )
         self._running = await asyncio.to_thread(self._sandbox.run, request, guest.link)
         self._alive = True
         return self.connection_info

@@ -1,8 +1,9 @@
 """A kernel's own namespaces, made inside the template's.
 
-Two steps in two processes: the supervisor steps into a new user namespace, so that it may watch
-what happens there, and stays outside the new process namespace; process 1 in that namespace
-furnishes the rest. Raises OSError where the machine does not let namespaces be nested.
+Three steps in three processes. The supervisor steps into a new user namespace, so that it may
+watch what happens there, and stays outside the new process namespace. A child of it is the parent
+of that one's process 1: who has asked for such a namespace can start no thread any more. Process 1
+furnishes the rest. All raise OSError where the machine does not let namespaces be nested.
 """
 
 import contextlib
@@ -19,12 +20,43 @@ _PLAIN = linux.NOSUID | linux.NODEV
 
 def enter() -> None:
     """For the supervisor: new namespaces, for its children to be the processes of."""
-    linux.unshare(
-        linux.NEWUSER | linux.NEWPID | linux.NEWNET | linux.NEWIPC | linux.NEWUTS
-    )
+    linux.unshare(linux.NEWUSER | linux.NEWNET | linux.NEWIPC | linux.NEWUTS)
     _write("/proc/self/setgroups", "deny")
     for name in ("uid_map", "gid_map"):
         _write(f"/proc/self/{name}", f"{USER} {USER} 1")
+
+
+def fork_init() -> tuple[int, int]:
+    """For the supervisor: fork process 1, in which (0, 0) is returned.
+
+    Returns its number and that of its parent, which ends as it does. Each dies with its parent.
+    """
+    told, tells = os.pipe()
+    if parent := os.fork():
+        os.close(tells)
+        with os.fdopen(told) as number:
+            if init := number.read():
+                return int(init), parent
+        raise OSError("a process namespace is refused")
+    linux.die_with_parent()
+    _become_parent_of_init(tells)
+    linux.die_with_parent()
+    os.close(told)
+    os.close(tells)
+    return 0, 0
+
+
+def _become_parent_of_init(tells: int) -> None:
+    """Returns in process 1 alone."""
+    try:
+        linux.unshare(linux.NEWPID)
+    except OSError:
+        os._exit(1)
+    if init := os.fork():
+        os.write(tells, str(init).encode())
+        os.close(tells)
+        code = os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
 
 
 def furnish(folder: str, disk_bytes: int) -> None:

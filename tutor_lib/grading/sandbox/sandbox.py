@@ -12,17 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import zmq
-import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
 
 from tutor_lib.grading.sandbox import bwrap
 from tutor_lib.grading.sandbox.guest import Guest, Request, SandboxError
+from tutor_lib.grading.sandbox.manager import SandboxManager
 from tutor_lib.grading.sandbox.outer import Order
 from tutor_lib.grading.sandbox.running import Running
 from tutor_lib.grading.sandbox.template import PROBE
@@ -31,7 +30,6 @@ NAME = "tutor-sandbox"
 KERNELS = Path(__file__).parent / "jupyter" / "kernels"
 IMPORTS = ("torch", "matplotlib.pyplot")
 PATIENCE = 180.0  # seconds to import everything, on a slow disk, for the first time
-MESSAGE_BYTES = 32 << 20  # the largest message that is taken from a kernel
 SOCKET_PATH = 107  # bytes, Linux's limit
 
 INSTALL = "Install bubblewrap 0.8 or newer (Debian, Ubuntu, Fedora: the package 'bubblewrap')."
@@ -41,8 +39,9 @@ class Sandbox:
     """Starts kernels in which code that nobody has read may run.
 
     The first kernel starts the template, which imports `imports` once; every kernel is a fork of
-    it. `warm` is None until then, and False where this machine lets no namespaces be nested:
-    each kernel then starts in a bubblewrap of its own, and imports for itself.
+    it. `warm` is None until then, and False where this machine lets no namespaces be nested, for
+    the reason in `refusal`: each kernel then starts in a bubblewrap of its own, and imports for
+    itself. Who says `warm` wants this kind and no other.
 
     Raises SandboxError where nothing can be isolated. Nothing ever runs outside a sandbox.
     """
@@ -50,22 +49,23 @@ class Sandbox:
     def __init__(self, imports: Sequence[str] = IMPORTS, *, warm: bool | None = None) -> None:
         self._imports = tuple(imports)
         self.warm = warm
-        self._lock = threading.Lock()
+        self.refusal = ""
+        self._lock = threading.RLock()
         self._control: socket.socket | None = None
+        self._template: subprocess.Popen[bytes] | None = None
         self._outer: list[subprocess.Popen[bytes]] = []
+        self._kernels: weakref.WeakSet[Running] = weakref.WeakSet()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._log: BinaryIO | None = None
-        self._context: zmq.asyncio.Context | None = None
 
-    async def start_kernel(self, guest: Guest | None = None) -> AsyncKernelManager:
+    async def start_kernel(self, guest: Guest | None = None) -> SandboxManager:
         """A started kernel's manager, as jupyter_client has it: `manager.client()` talks to it.
 
         Its `provisioner` tells what the kernel uses, and why it ended. Raises SandboxError.
         """
-        manager = AsyncKernelManager(
+        manager = SandboxManager(
             kernel_name=NAME,
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(KERNELS)]),
-            context=self.context(),
         )
         try:
             await manager.start_kernel(sandbox=self, guest=guest or Guest())
@@ -73,13 +73,6 @@ class Sandbox:
             await manager.cleanup_resources()
             raise
         return manager
-
-    def context(self) -> zmq.asyncio.Context:
-        """Sockets of this take no message that is larger than MESSAGE_BYTES."""
-        if self._context is None:
-            self._context = zmq.asyncio.Context()
-            self._context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
-        return self._context
 
     def new_folder(self) -> Path:
         """A folder for one kernel's sockets. Raises SandboxError if its path is too long."""
@@ -100,6 +93,7 @@ class Sandbox:
             else:
                 self._order(theirs.fileno(), cold=True, link=link)
         running = Running(ours, request.limits)
+        self._kernels.add(running)
         try:
             running.start(request, PATIENCE)
         except SandboxError as error:
@@ -114,17 +108,18 @@ class Sandbox:
     def end(self) -> None:
         """As `close`, without asyncio."""
         with self._lock:
+            for kernel in self._kernels:
+                kernel.stop()
             if self._control:
                 self._control.close()
             for process in self._outer:
                 _wait(process)
-            if self._context:
-                self._context.destroy(linger=0)
             if self._log:
                 self._log.close()
             if self._folder:
+                shutil.rmtree(self._folder.name, ignore_errors=True)
                 self._folder.cleanup()
-            self._control = self._context = self._log = self._folder = None
+            self._control = self._template = self._log = self._folder = None
             self._outer = []
 
     def _start(self) -> None:
@@ -138,13 +133,13 @@ class Sandbox:
         ours.settimeout(PATIENCE)
         said = self._first_line(ours)
         if "ready" in said:
-            self._control, self.warm = ours, True
+            self._control, self._template, self.warm = ours, process, True
             return
         ours.close()
         if "refused" not in said or self.warm:
             _wait(process)
             raise SandboxError(f"bubblewrap cannot work here.{self._said()}\n{INSTALL}")
-        self.warm = False
+        self.warm, self.refusal = False, said["refused"]
 
     def _first_line(self, control: socket.socket) -> Mapping[str, Any]:
         try:
@@ -180,13 +175,19 @@ class Sandbox:
         return process
 
     def _base(self) -> Path:
-        """This sandbox's folder: open to the user inside, closed to everybody else."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="tutor-", ignore_cleanup_errors=True)
-            self._log = tempfile.TemporaryFile()
-            for folder in ("", "open", "kernels", f"kernels/{PROBE}"):
-                _make(Path(self._folder.name, folder))
-        return Path(self._folder.name)
+        """This sandbox's folder: open to the user inside, closed to everybody else.
+
+        If somebody has ended the template, everything begins anew.
+        """
+        with self._lock:
+            if self._template and self._template.poll() is not None:
+                self.end()
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="tutor-")
+                self._log = tempfile.TemporaryFile()
+                for folder in ("", "open", "kernels", f"kernels/{PROBE}"):
+                    _make(Path(self._folder.name, folder))
+            return Path(self._folder.name)
 
     def _said(self) -> str:
         """The last that was written to the standard error of what was started."""

@@ -12,13 +12,14 @@ import select
 import signal
 import socket
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tutor_lib.grading.limits import Limits
-from tutor_lib.grading.sandbox.usage import Hidden, Meter, Usage
+from tutor_lib.grading.sandbox.usage import Hidden, Meter
 
 INTERRUPT, USAGE = b"i", b"u"
 PERIOD = 0.05  # seconds between two looks
-EXACT = 20  # every so many looks, memory is measured exactly, for the peak
+EXACT = 20  # every so many looks, memory is measured, for the peak
 
 
 class Supervisor:
@@ -34,6 +35,9 @@ class Supervisor:
         self._inner, self._owner = inner, owner
         self._meter = Meter(init)
         self._cpu, self._peak, self._looks = 0.0, 0, 0
+        # Memory is measured apart, since that may wait for the kernel, and nothing else must.
+        self._apart = ThreadPoolExecutor(1)
+        self._measured: Future[int] | None = None
         self._why: str | None = None
 
     def run(self) -> None:
@@ -64,10 +68,9 @@ class Supervisor:
                 return status
             if self._owner_left(max(0.0, due - time.monotonic())):
                 return None
-            if (began := time.monotonic()) >= due:
+            if time.monotonic() >= due:
                 self._why = self._passed()
-                took = time.monotonic() - began
-                due = began + took + max(PERIOD, 2 * took)
+                due = time.monotonic() + PERIOD
         return None
 
     def _owner_left(self, seconds: float) -> bool:
@@ -85,20 +88,33 @@ class Supervisor:
 
     def _passed(self) -> str | None:
         """The code of a limit that is passed, if one is."""
-        self._looks += 1
-        enough = self._limits.memory_bytes if self._looks % EXACT else 0
         try:
-            # First, and alone: to look into each of a fork bomb's processes would take too long.
-            if len(self._meter.processes()) > self._limits.processes:
+            numbers = self._meter.processes()
+            # First: to look into each of a fork bomb's processes would take too long.
+            if len(numbers) > self._limits.processes:
                 return "processes"
-            usage = self._meter.read(enough)
+            self._peak = max(self._peak, self._memory(numbers))
+            self._cpu = max(self._cpu, self._meter.cpu(numbers))
+            disk = self._meter.disk()
         except Hidden:
             return "memory"
         except OSError:
             return None  # it is ending: the next look waits for it
-        self._cpu = max(self._cpu, usage.cpu_seconds)
-        self._peak = max(self._peak, usage.memory_bytes)
-        return _first_passed(usage, self._limits)
+        if self._peak > self._limits.memory_bytes:
+            return "memory"
+        if self._cpu > self._limits.cpu_seconds:
+            return "cpu"
+        return "disk" if disk > self._limits.disk_bytes else None
+
+    def _memory(self, numbers: list[str]) -> int:
+        """What was measured since the last look, if anything was."""
+        done, self._looks = 0, self._looks + 1
+        if self._measured and self._measured.done():
+            done, self._measured = self._measured.result(), None
+        close = self._meter.bound(numbers) > self._limits.memory_bytes
+        if self._measured is None and (close or self._looks % EXACT == 1):
+            self._measured = self._apart.submit(self._meter.memory, numbers)
+        return done
 
     def _end(self) -> int:
         with contextlib.suppress(ProcessLookupError):
@@ -114,13 +130,3 @@ class Supervisor:
     def _send(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # the owner may have gone
             self._owner.sendall(line)
-
-
-def _first_passed(usage: Usage, limits: Limits) -> str | None:
-    if usage.memory_bytes > limits.memory_bytes:
-        return "memory"
-    if usage.cpu_seconds > limits.cpu_seconds:
-        return "cpu"
-    if usage.disk_bytes > limits.disk_bytes:
-        return "disk"
-    return None

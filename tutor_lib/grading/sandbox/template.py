@@ -29,7 +29,7 @@ PROBE = "probe"  # a folder among the kernels' that is there from the start
 def main(arguments: Sequence[str]) -> None:
     """Serve kernels until the owner goes; or be the one cold kernel."""
     if arguments[0] == "--cold":
-        _be_cold(*arguments[1:3], arguments[3:])
+        _be_cold(arguments[1], arguments[2], arguments[3:])
     with socket.socket(fileno=int(arguments[0])) as control:
         try:
             _try_namespaces()
@@ -72,9 +72,8 @@ def _be_supervisor(connection: int, link: int | None = None) -> NoReturn:
         request = Request.read(stream)
     inner, theirs = socket.socketpair()
     room.enter()
-    init = os.fork()
+    init, child = room.fork_init()
     if init == 0:
-        linux.die_with_parent()
         inner.close()
         owner.close()
         _furnish(request, theirs)
@@ -83,7 +82,7 @@ def _be_supervisor(connection: int, link: int | None = None) -> NoReturn:
     if link is not None:
         os.close(link)
     request.files.clear()
-    Supervisor(init, init, inner, owner, request.limits).run()
+    Supervisor(init, child, inner, owner, request.limits).run()
     os._exit(0)
 
 
@@ -97,21 +96,23 @@ def _furnish(request: Request, inner: socket.socket) -> None:
 
 def _try_namespaces() -> None:
     """Raise OSError if a kernel could not have namespaces of its own."""
-    ours, theirs = socket.socketpair()
+    told, tells = os.pipe()
     if (child := os.fork()) == 0:
         try:
             room.enter()
-            if (init := os.fork()) == 0:
+            init, parent = room.fork_init()
+            if init == 0:
                 room.furnish(PROBE, MIB)
                 os._exit(0)
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]))
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]))
         except BaseException as error:
-            theirs.sendall(str(error).encode())
+            os.write(tells, str(error).encode())
             os._exit(1)
-    theirs.close()
-    with ours:
-        if os.waitpid(child, 0)[1]:
-            raise OSError(ours.recv(1000).decode() or "the trial ended without a word")
+    os.close(tells)
+    failed = os.waitpid(child, 0)[1]
+    with os.fdopen(told) as reason:
+        if failed:
+            raise OSError(reason.read() or "the trial ended without a word")
 
 
 def _be_cold(inner: str, link: str, modules: Sequence[str]) -> NoReturn:

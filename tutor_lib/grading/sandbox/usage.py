@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 INODE_BYTES = 1024  # about what an empty file costs
@@ -14,21 +13,12 @@ _NAMELESS = os.fstat(_probe).st_dev
 os.close(_probe)
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Of all processes of a kernel together; process 1, which is ours, is left out."""
-
-    cpu_seconds: float
-    memory_bytes: int
-    disk_bytes: int
-
-
 class Hidden(Exception):
     """A process has closed itself to inspection, so what it uses cannot be known."""
 
 
 class Meter:
-    """Reads what the processes below `init` use, while `init` lives.
+    """Reads what all processes below `init` use together, while `init` lives.
 
     Memory that is still shared with the template is not counted, and memory that the kernel's
     processes share with each other is counted once.
@@ -41,17 +31,33 @@ class Meter:
         """Their numbers. Raises OSError once they are gone."""
         return [n for n in os.listdir(f"{self._root}/proc") if n.isdigit() and n != "1"]
 
-    def read(self, enough: int) -> Usage:
-        """Usage now. Memory is 0 where a quick look shows that it is no more than `enough`.
+    def bound(self, numbers: list[str]) -> int:
+        """No less memory than they have: what they share is counted for each.
 
-        The quick look counts shared pages more than once; the exact one walks every page.
-        Raises Hidden, and OSError once the processes are gone.
+        Quick, and never waits. Raises Hidden.
         """
-        numbers = self.processes()
-        nameless = self._nameless(numbers)
-        quick = sum(map(self._resident, numbers)) + nameless
-        memory = self._own(numbers) + nameless if quick > enough else 0
-        return Usage(self._cpu(numbers), memory, self._disk())
+        return sum(map(self._resident, numbers)) + self._nameless(numbers)
+
+    def memory(self, numbers: list[str]) -> int:
+        """The memory that they have. Raises Hidden.
+
+        Walks every page, and waits while a process changes its map of them: call it where that
+        may take long.
+        """
+        # Process 1 is a copy of the template that changes next to nothing: what it still shares,
+        # each process of the kernel shares too, in equal parts.
+        lent = self._share("1")
+        own = sum(max(0, self._share(number) - lent) for number in numbers)
+        return own + self._nameless(numbers)
+
+    def cpu(self, numbers: list[str]) -> float:
+        """Seconds of the living, and of the dead whom a parent has waited for."""
+        own = sum(sum(self._times(number)) for number in numbers)
+        return (own + sum(self._times("1")[2:])) / _TICKS
+
+    def disk(self) -> int:
+        """What is in the temporary folders. Raises OSError once they are gone."""
+        return sum(map(self._filled, ("/tmp", "/dev/shm")))
 
     def _lines(self, number: str, name: str) -> dict[str, int]:
         """The numbers in a file of `key: number …` lines; none for a process that has gone."""
@@ -73,15 +79,6 @@ class Meter:
     def _resident(self, number: str) -> int:
         about = self._lines(number, "status")
         return 1024 * (about.get("RssAnon:", 0) + about.get("RssShmem:", 0))
-
-    def _own(self, numbers: list[str]) -> int:
-        """Each process's share of what it maps, without what it has from the template.
-
-        Process 1 is a copy of the template that changes next to nothing: what it still shares,
-        each process of the kernel shares too, in equal parts.
-        """
-        lent = self._share("1")
-        return sum(max(0, self._share(number) - lent) for number in numbers)
 
     def _share(self, number: str) -> int:
         about = self._lines(number, "smaps_rollup")
@@ -106,11 +103,6 @@ class Meter:
                 if about.st_dev == _NAMELESS:
                     yield about.st_ino, about.st_blocks * 512
 
-    def _cpu(self, numbers: list[str]) -> float:
-        """Of the living, and of the dead whom a parent has waited for."""
-        own = sum(sum(self._times(number)) for number in numbers)
-        return (own + sum(self._times("1")[2:])) / _TICKS
-
     def _times(self, number: str) -> list[int]:
         try:
             with open(f"{self._root}/proc/{number}/stat", "rb") as file:
@@ -119,9 +111,6 @@ class Meter:
         except (FileNotFoundError, ProcessLookupError):
             return [0, 0, 0, 0]
         return [int(ticks) for ticks in fields[11:15]]
-
-    def _disk(self) -> int:
-        return sum(map(self._filled, ("/tmp", "/dev/shm")))
 
     def _filled(self, place: str) -> int:
         about = os.statvfs(self._root + place)
