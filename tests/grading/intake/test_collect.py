@@ -230,7 +230,7 @@ def test_encrypted(outside):
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    with pytest.raises(BadArchive, match="^it is encrypted$"):
+    with pytest.raises(BadArchive, match=r"^it is encrypted$"):
         unpack(path, outside / "out/a")
 
 
