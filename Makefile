@@ -28,8 +28,9 @@ slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they ta
 long: $(VENV)/.dev  ## train the storyteller again and compare, which takes ten minutes
 	$(BIN)/python -m pytest -m long
 
-bench: $(VENV)/.dev  ## time the library against its peers: a table, and build/bench.json
+bench: $(VENV)/.dev  ## time the library and the grader against their peers
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.grading
 
 experiments: $(VENV)/.dev  ## run every experiment again, some minutes each, and store what it found
 	$(BIN)/python -m tutor_lib.experiments
@@ -42,14 +43,15 @@ lint: $(VENV)/.dev  ## ruff and mypy
 lab: $(VENV)/.lab  ## open a lab in JupyterLab (make lab LAB=kv_cache); the chapters are there too
 	$(BIN)/jupyter lab labs/$(LAB)/$(LAB).ipynb
 
-labs: $(VENV)/.grade  ## generate labs/ from solutions/, and enter them in the gradebook
+labs: $(VENV)/.grade  ## generate labs/ from solutions/, enter them in the gradebook, try them
 	$(BIN)/python -m tutor_lib.grading.build
+	$(BIN)/tutor try
 
 student: $(VENV)/.grade  ## pack what students need into build/transformers-course.zip
 	$(BIN)/python -m tutor_lib.grading.student
 
 grade: labs  ## grade submitted/*/$(LAB), write feedback and grades.csv
-	$(BIN)/nbgrader autograde $(LAB)
+	$(BIN)/tutor grade $(LAB)
 	$(BIN)/nbgrader generate_feedback $(LAB)
 	$(BIN)/nbgrader export
 

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from tutor_lib.grading.gradebook.converter import install
+
 c = get_config()
 
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)
@@ -22,8 +24,19 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 c.ClearSolutions.text_stub = "*Your answer here: double-click, write, and press Shift+Enter.*"
 
-# The first cell of a lab imports torch, which can take a while on a cold disk.
+# `nbgrader validate` runs the notebook as it is; the first cell of a lab imports torch, which can
+# take a while on a cold disk.
 c.Execute.timeout = 120
+
+# `nbgrader autograde` and formgrader's button grade as `tutor grade` does: sandboxed and judged.
+install(c, "tutor_lib.grading.run.grade.autograde")
+# Feedback shows no hidden test and runs no script.
+c.GenerateFeedback.exporter_class = "tutor_lib.grading.gradebook.feedback.FeedbackExporter"
+c.GenerateFeedback.preprocessors = []
+# A table that a spreadsheet reads as it is meant, and archives that stay where they belong.
+c.ExportApp.plugin_class = "tutor_lib.grading.gradebook.export.SafeCsv"
+c.ZipCollectApp.extractor_plugin = "tutor_lib.grading.intake.collect.SafeExtractor"
+c.ZipCollectApp.collector_plugin = "tutor_lib.grading.intake.collect.SafeCollector"
 
 # What a submission may use up while it is graded; see tutor_lib/grading/limits.py for the rest.
 # c.Limits.cell_seconds = 120

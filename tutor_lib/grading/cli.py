@@ -14,6 +14,7 @@ from tutor_lib.grading.run.cluster import ClusterPool
 from tutor_lib.grading.run.grade import Grading, Line, Summary
 from tutor_lib.grading.run.pool import LocalPool, Pool
 from tutor_lib.grading.run.trial import try_out
+from tutor_lib.grading.sandbox.doctor import examine, table
 from tutor_lib.grading.sandbox.guest import SandboxError
 
 
@@ -84,11 +85,9 @@ def _try(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from tutor_lib.grading.sandbox.doctor import examine, report
-
     findings = examine()
-    print(report(findings))
-    return 0 if all(finding.enforced for finding in findings if finding.essential) else 1
+    print(table(findings))
+    return 0 if all(finding.good for finding in findings if finding.essential) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
