@@ -22,13 +22,13 @@ _BUILTIN: dict[str, type[Exception]] = {
 
 def told(error: BaseException) -> tuple[list[str], str]:
     """The names of an error's type and of those it derives from, and its message, both capped."""
+    names = [str(kind.__name__)[:NAME] for kind in type(error).__mro__[:NAMES]]
     try:
-        names = [kind.__name__[:NAME] for kind in type(error).__mro__[:NAMES]]
         one_text = len(error.args) == 1 and type(error.args[0]) is str
         message = error.args[0] if one_text else str(error)  # str of a KeyError adds quotes
-        return names, message[:MESSAGE]
-    except Exception:  # its type is the student's: its __str__ may do anything
-        return ["Exception"], "(an error whose message cannot be read)"
+        return names, str(message)[:MESSAGE]
+    except Exception:  # its __str__ may be the student's
+        return names, "(no message can be read)"
 
 
 def made(names: Sequence[str], message: str) -> Exception:

@@ -15,8 +15,8 @@ from typing import Any
 
 from tutor_lib.grading.protocol import failures, wire
 from tutor_lib.grading.protocol.link import HungUp, Link
-from tutor_lib.grading.protocol.talk import CALL, DONE, DROP, NAME, TOLD, Talk, resolved
-from tutor_lib.grading.protocol.values import Buffer, WireError
+from tutor_lib.grading.protocol.talk import CALL, DROP, NAME, Talk, resolved
+from tutor_lib.grading.protocol.values import WireError
 
 BATCH = 64
 # Iterators of Python's own containers: to run ahead of the judge in them changes nothing.
@@ -66,53 +66,39 @@ class Far(Talk):
         self._sent: collections.Counter[int] = collections.Counter()
         self._next = itertools.count(1)
         self._namespace: dict[str, Any] = {}
-        self._thread = 0
+        self._thread, self._is_done = 0, False
 
     def serve(self, namespace: dict[str, Any]) -> None:
         """Answer until the judge is done. Raises HungUp or WireError if the link has ended."""
         self._namespace, self._thread = namespace, threading.get_ident()
-        while True:
+        self._is_done = False
+        while not self._is_done:
             try:
-                frame = self.link.receive()
-                if self.is_answer(frame):
-                    continue
-                self.answer(frame)
+                self.attend()
             except KeyboardInterrupt:  # none of the student's code was running
-                continue
-            if frame.kind == DONE:
-                return
+                pass
 
-    def answer(self, frame: wire.Frame) -> None:
-        """Do what is asked; whatever is raised meanwhile is an answer too."""
-        if frame.kind == DROP:
-            return self._drop(self.read(frame))
-        try:
-            self.link.busy = False
-            parts = wire.pack(TOLD, frame.number, self._done(frame), self.refer)
-        except BaseException as error:  # SystemExit and KeyboardInterrupt too: serving goes on
-            parts = self._failed(frame.number, error)
-        self.link.send(parts)
-
-    def _failed(self, number: int, error: BaseException) -> list[Buffer]:
-        while True:
-            try:
-                return self.failed(number, error, failures.place(error))
-            except KeyboardInterrupt:  # a second one: the judge waits for the answer
-                continue
-
-    def _done(self, frame: wire.Frame) -> Any:
+    def do(self, frame: wire.Frame) -> Any:
+        """Look up, call, let go, or end."""
         if frame.kind == NAME:
             name = self.read(frame)
-            return (name in self._namespace, self._namespace.get(name))
+            return name in self._namespace, self._namespace.get(name)
         if frame.kind == CALL:
             function, args, kwargs = self.read(frame)
             return function(*args, **kwargs)
-        if frame.kind == DONE:
-            return None
-        raise WireError(f"nobody knows how to do {frame.kind[:50]!r}")
+        if frame.kind == DROP:
+            return self._drop(self.read(frame))
+        self._is_done = True
+        return None
+
+    def after(self, error: BaseException) -> None:
+        """Go on, after SystemExit and KeyboardInterrupt too."""
+
+    def place(self, error: BaseException) -> failures.Place | None:
+        """The line of the student's code."""
+        return failures.place(error)
 
     def _drop(self, handles: list[tuple[int, int]]) -> None:
-        self.link.busy = False
         for handle, times in handles:
             self._sent[handle] -= times
             if not self._sent[handle]:

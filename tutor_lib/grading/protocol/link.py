@@ -5,7 +5,8 @@ import select
 import socket
 
 from tutor_lib.grading.protocol import wire
-from tutor_lib.grading.protocol.values import MIB, Buffer, WireError
+from tutor_lib.grading.protocol.held import Held
+from tutor_lib.grading.protocol.values import MIB, Buffer
 
 _JOINED = 1 << 16  # up to so many bytes, one copy is cheaper than one more system call
 
@@ -15,62 +16,57 @@ class HungUp(Exception):
 
 
 class Link:
-    """Whole frames or none.
-
-    An interrupt may come at any time. While nothing but waiting goes on it does no harm; while
-    the link is `busy` it leaves a frame in pieces, or unheeded, and the next use ends the link.
-    Whoever receives a frame sets `busy` to False when the frame is taken care of.
-    """
+    """Whole frames or none: what is broken off in the middle ends the link."""
 
     def __init__(self, number: int) -> None:
         """`number` is that of an open file descriptor, which stays its owner's."""
         self._socket = socket.socket(fileno=os.dup(number))
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        self.busy = False
+        self.is_shut = False
+        self.sent: list[Buffer] | None = None  # the last that has gone as a whole
 
     def shut(self) -> None:
         """End the link; both sides find it closed from now on."""
+        self.is_shut = True
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:  # it is closed already
             pass
 
+    def wait(self) -> None:
+        """Wait until there is something to receive. An interrupt meanwhile does no harm."""
+        self._poll.poll()
+
     def send(self, parts: list[Buffer]) -> None:
         """Send one frame. Raises HungUp if the link is closed."""
-        if sum(map(len, parts)) <= _JOINED:
-            parts = [b"".join(parts)]
-        self._begin()
-        try:
-            for part in parts:
-                self._socket.sendall(part)
-        except OSError as error:
-            self.shut()
-            raise HungUp(str(error)) from None
-        self.busy = False
+        joined = [b"".join(parts)] if sum(map(len, parts)) <= _JOINED else parts
+        with Held():
+            try:
+                for part in joined:
+                    self._socket.sendall(part)
+                self.sent = parts
+            except OSError as error:
+                self.shut()
+                raise HungUp(str(error)) from None
+            except BaseException:
+                self.shut()
+                raise
 
     def receive(self) -> wire.Frame:
-        """Wait for one frame; `busy` from its first byte on.
+        """Receive one frame. An interrupt would break it: call it in a `Held` block.
 
         Raises HungUp if the link is closed, and WireError, which closes it, for nonsense.
         """
-        self._poll.poll()
-        self._begin()
         try:
             text, buffers = wire.lengths(self._read(wire.HEADER.size))
             return wire.opened(self._read(text), self._read(buffers))
         except OSError as error:
             self.shut()
             raise HungUp(str(error)) from None
-        except WireError:
+        except BaseException:
             self.shut()
             raise
-
-    def _begin(self) -> None:
-        if self.busy:
-            self.shut()
-            raise HungUp("an interrupt came in the middle of a message")
-        self.busy = True
 
     def _read(self, size: int) -> bytearray:
         """Exactly so many bytes. Memory is taken as they come, not as they are announced."""
@@ -78,7 +74,6 @@ class Link:
         while len(data) < size:
             piece = self._socket.recv(min(size - len(data), MIB))
             if not piece:
-                self.shut()
                 raise HungUp("the other side has closed the link")
             data += piece
         return data

@@ -118,13 +118,19 @@ def _of_statement(statement: ast.stmt) -> tuple[set[str], set[str], set[str]]:
     table = symtable.symtable(ast.unparse(statement), "cell", "exec")
     symbols = table.get_symbols()
     bound = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
-    now = {s.get_name() for s in symbols if s.is_referenced()}
+    now = {s.get_name() for s in symbols if s.is_referenced()} | _changed(statement) & bound
     inside: set[str] = set()
     for nested in _nested(table):
         shared = [s for s in nested.get_symbols() if s.is_global()]
         inside |= {s.get_name() for s in shared if s.is_referenced()}
         bound |= {s.get_name() for s in shared if s.is_assigned() or s.is_imported()}
     return bound, now, inside
+
+
+def _changed(statement: ast.stmt) -> set[str]:
+    """The names in x += 1, which symtable does not count as loaded."""
+    targets = [n.target for n in ast.walk(statement) if isinstance(n, ast.AugAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _nested(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:

@@ -54,6 +54,7 @@ class StudentObject:
     """An object in the student's kernel. Data that it gives are copies."""
 
     __slots__ = ("__weakref__", "_judge_knows")
+    __doc__ = property(lambda self: _asked(self, builtins.getattr, "__doc__"))
     __array_ufunc__ = None  # so that numpy leaves an operator to the methods below
     _judge_knows: Known
 
@@ -78,10 +79,6 @@ class StudentObject:
     def __getattr__(self, name: str) -> Any:
         _refuse(self, name)
         return _asked(self, builtins.getattr, name)
-
-    @property
-    def __doc__(self) -> Any:  # type: ignore[override]
-        return _asked(self, builtins.getattr, "__doc__")
 
     def __setattr__(self, name: str, value: Any) -> None:
         _refuse(self, name)
@@ -146,6 +143,7 @@ class StudentCallable(StudentObject):
     """A function, a class or another object that can be called, in the student's kernel."""
 
     __slots__ = ()
+    __doc__ = StudentObject.__dict__["__doc__"]
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it where it is, and wait for what comes of it."""

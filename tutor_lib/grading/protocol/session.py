@@ -16,7 +16,7 @@ from typing import Any
 from tutor_lib.grading.protocol import far, wire
 from tutor_lib.grading.protocol.link import HungUp, Link
 from tutor_lib.grading.protocol.proxy import Known, StudentCallable, StudentObject
-from tutor_lib.grading.protocol.talk import CALL, DROP, NAME, TOLD, Talk, resolved
+from tutor_lib.grading.protocol.talk import CALL, DROP, NAME, Talk, resolved
 from tutor_lib.grading.protocol.values import WireError
 
 CALLBACKS = 100_000  # that one question may lead to
@@ -144,20 +144,17 @@ class Session(Talk):
         except WireError as error:
             raise self.nonsense(str(error)) from None
 
-    def answer(self, frame: wire.Frame) -> None:
+    def do(self, frame: wire.Frame) -> Any:
         """Call a function of the judge for the student's code."""
         function, args, kwargs = self._asked_for(frame)
-        try:
-            self.link.busy = False
-            if self._open.difference(self._awaited):
-                raise RuntimeError("the test that this call belonged to is over")
-            parts = wire.pack(TOLD, frame.number, function(*args, **kwargs), self.refer)
-        except BaseException as error:
-            self.link.send(self.failed(frame.number, error))
-            if not isinstance(error, Exception):
-                raise  # an interrupt is the judge's own
-            return
-        self.link.send(parts)
+        if self.has_given_up():
+            raise RuntimeError("the test that this call belonged to is over")
+        return function(*args, **kwargs)
+
+    def after(self, error: BaseException) -> None:
+        """An interrupt is the judge's own and goes on; an error is the student's to hear."""
+        if not isinstance(error, Exception):
+            raise error
 
     def _asked_for(self, frame: wire.Frame) -> tuple[Callable[..., Any], Any, Any]:
         self._called_back += 1
@@ -183,7 +180,8 @@ def _importable(value: Any) -> tuple[str, str] | None:
     path = getattr(value, "__qualname__", None)
     if type(path) is not str:
         return None
-    for module in (getattr(value, "__module__", None), *_PLACES):
+    owner = getattr(value, "__objclass__", value)  # a method of a type of C code has one
+    for module in (getattr(owner, "__module__", None), *_PLACES):
         if module != "__main__" and _means(module, path, value):
             return str(module), path
     return None

@@ -4,11 +4,13 @@ import itertools
 from typing import Any
 
 from tutor_lib.grading.protocol import failures, wire
+from tutor_lib.grading.protocol.held import Held
 from tutor_lib.grading.protocol.link import Link
 from tutor_lib.grading.protocol.values import Buffer, WireError
 
 TOLD, FAILED = "told", "failed"  # the two kinds of answer
-CALL, NAME, DROP, DONE = "call", "name", "drop", "done"  # what is asked; DROP wants no answer
+CALL, NAME, DROP, DONE = "call", "name", "drop", "done"  # what is asked
+_WANT_NO_ANSWER = (TOLD, FAILED, DROP)
 
 
 class Talk:
@@ -28,8 +30,12 @@ class Talk:
         """What a reference stands for. Raises an error if there is no such thing."""
         raise NotImplementedError
 
-    def answer(self, frame: wire.Frame) -> None:
-        """Do what is asked, and send an answer."""
+    def do(self, frame: wire.Frame) -> Any:
+        """Do what is asked."""
+        raise NotImplementedError
+
+    def after(self, error: BaseException) -> None:
+        """Go on, or raise it again, when what is asked has raised an error and this is told."""
         raise NotImplementedError
 
     def ask(self, kind: str, body: Any) -> Any:
@@ -39,38 +45,62 @@ class Talk:
         """
         number = next(self._numbers)
         parts = wire.pack(kind, number, body, self.refer)
-        self._settle()
+        # Hear first what nobody waits for any more: else both sides could wait to be heard.
+        while self.has_given_up():
+            self.attend()
         self._awaited.append(number)
         try:
-            self._open.add(number)
-            self.link.send(parts)
-            return self._told(self._answer_to(number))
+            with Held():
+                self.link.send(parts)
+                self._open.add(number)
+            while (frame := self.attend()) is None or frame.number != number:
+                pass
+            return self._told(frame)
         finally:
             self._awaited.remove(number)
 
-    def _settle(self) -> None:
-        """Hear first what nobody waits for any more: else both sides could wait to be heard."""
-        while self._open.difference(self._awaited):
-            frame = self.link.receive()
-            if not self.is_answer(frame):
-                self.answer(frame)
+    def has_given_up(self) -> bool:
+        """Is a question open that nobody waits for any more, after an interrupt?"""
+        return not self._open.issubset(self._awaited)
 
-    def _answer_to(self, number: int) -> wire.Frame:
-        while True:
-            frame = self.link.receive()
-            if not self.is_answer(frame):
-                self.answer(frame)
-            elif frame.number == number:
-                return frame
+    def attend(self) -> wire.Frame | None:
+        """Wait for a frame. If it is an answer, return it; else do what is asked.
 
-    def is_answer(self, frame: wire.Frame) -> bool:
+        Whatever the doing raises is an answer too, an interrupt as well, which may come at any
+        time: the other side waits.
+        """
+        self.link.wait()
+        frame = parts = None
+        try:
+            with Held():
+                frame = self.link.receive()
+                if self._is_answer(frame):
+                    return frame
+            parts = self._done(frame)
+            self.link.send(parts)
+        except BaseException as error:
+            if frame is None or frame.kind in _WANT_NO_ANSWER or not self._owes(parts):
+                raise
+            self.link.send(self._failed(frame.number, error))
+            self.after(error)
+        return None
+
+    def _done(self, frame: wire.Frame) -> list[Buffer]:
+        """Do what is asked; the answer's parts."""
+        result = self.do(frame)
+        return [] if frame.kind == DROP else wire.pack(TOLD, frame.number, result, self.refer)
+
+    def _owes(self, parts: list[Buffer] | None) -> bool:
+        """Must the other side still be told? Not if an interrupt came when the answer had gone."""
+        return not self.link.is_shut and (parts is None or self.link.sent is not parts)
+
+    def _is_answer(self, frame: wire.Frame) -> bool:
         """Is it an answer to an open question? Raises WireError if to none, or out of turn."""
         if frame.kind not in (TOLD, FAILED):
             return False
         if frame.number not in self._open or frame.number in self._awaited[:-1]:
             raise self.nonsense(f"an answer to no open question: {frame.number}")
         self._open.discard(frame.number)
-        self.link.busy = False
         return True
 
     def _told(self, frame: wire.Frame) -> Any:
@@ -93,9 +123,17 @@ class Talk:
         self.link.shut()
         return WireError(f"the other side sent {what}")
 
-    def failed(self, number: int, error: BaseException, where: Any = None) -> list[Buffer]:
-        """The answer that something was raised."""
-        return wire.pack(FAILED, number, (*failures.told(error), where), self.refer)
+    def place(self, error: BaseException) -> failures.Place | None:
+        """Where an error was raised, as far as the other side may know."""
+        return None
+
+    def _failed(self, number: int, error: BaseException) -> list[Buffer]:
+        while True:
+            try:
+                told = (*failures.told(error), self.place(error))
+                return wire.pack(FAILED, number, told, self.refer)
+            except KeyboardInterrupt:  # one more: the other side still waits
+                continue
 
 
 def resolved(module: Any, path: str) -> Any:

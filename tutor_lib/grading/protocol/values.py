@@ -170,6 +170,18 @@ def _error(parts: list[Any]) -> Exception:
     return failures.raised(names, message, None)
 
 
+def _complex(parts: list[Any]) -> complex:
+    real, imaginary = parts
+    if type(real) is not float or type(imaginary) is not float:
+        raise WireError("a complex number whose parts are no floats")
+    return complex(real, imaginary)
+
+
+def _three(parts: list[Any]) -> list[Any]:
+    start, stop, step = parts
+    return [start, stop, step]
+
+
 _MAKERS: dict[str, Callable[[list[Any]], Any]] = {
     "list": list,
     "tuple": tuple,
@@ -181,7 +193,7 @@ _MAKERS: dict[str, Callable[[list[Any]], Any]] = {
     "OrderedDict": lambda parts: collections.OrderedDict(_pairs(parts)),
     "slice": lambda parts: slice(*_three(parts)),
     "range": lambda parts: range(*_three(parts)),
-    "complex": lambda parts: complex(*parts),
+    "complex": _complex,
     "ellipsis": lambda parts: Ellipsis,
     "int": _int,
     "error": _error,
@@ -190,8 +202,3 @@ _BUFFERED: dict[str, Callable[[memoryview], Any]] = {
     "bytes": bytes,
     "str": lambda data: str(data, "utf-8", "surrogatepass"),
 }
-
-
-def _three(parts: list[Any]) -> list[Any]:
-    start, stop, step = parts
-    return [start, stop, step]

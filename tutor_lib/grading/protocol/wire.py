@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tutor_lib.grading.protocol.values import (
     MAX_FRAME,
+    MAX_ITEMS,
     MIB,
     Buffer,
     Reader,
@@ -39,12 +40,9 @@ def pack(kind: str, number: int, body: Any, refer: Refer) -> list[Buffer]:
     Raises WireError if a limit would be broken, and what `refer` raises.
     """
     writer = Writer(refer)
-    try:
-        node = writer.put(body, 0)
-        sizes = [len(buffer) for buffer in writer.buffers]
-        text = json.dumps([kind, number, sizes, node], ensure_ascii=False, separators=(",", ":"))
-    except RecursionError:
-        raise WireError("the data are nested too deeply to be carried") from None
+    node = writer.put(body, 0)
+    sizes = [len(buffer) for buffer in writer.buffers]
+    text = json.dumps([kind, number, sizes, node], ensure_ascii=False, separators=(",", ":"))
     raw = text.encode("utf-8", "surrogatepass")
     if len(raw) > MAX_TEXT:
         raise WireError(f"{len(raw):,} bytes of JSON; at most {MAX_TEXT:,} are carried")
@@ -61,10 +59,12 @@ def lengths(header: Buffer) -> tuple[int, int]:
     return text, buffers
 
 
-def opened(raw: Buffer, blob: Buffer) -> Frame:
+def opened(raw: bytes | bytearray, blob: Buffer) -> Frame:
     """The frame of a JSON text and its buffers. Raises WireError if it is malformed."""
+    if raw.count(b"[") + raw.count(b"{") > MAX_ITEMS:  # three bytes would become a list of 80
+        raise WireError(f"more than {MAX_ITEMS:,} things at once")
     try:
-        kind, number, sizes, body = json.loads(bytes(raw).decode("utf-8", "surrogatepass"))
+        kind, number, sizes, body = json.loads(raw.decode("utf-8", "surrogatepass"))
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise WireError(f"a frame that cannot be read: {str(error)[:200]}") from None
     if type(kind) is not str or type(number) is not int or type(sizes) is not list:
