@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import textwrap
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import sqlalchemy
@@ -90,21 +90,9 @@ def released(tmp_path_factory) -> Path:
     return folder
 
 
-class Server(NamedTuple):
-    """A running PostgreSQL, with a database that is copied for each test."""
-
-    url: sqlalchemy.URL
-
-    def run(self, statement: str) -> None:
-        engine = sqlalchemy.create_engine(self.url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(sqlalchemy.text(statement))
-        engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def postgres(released):
-    """PostgreSQL on a socket in a temporary folder, which holds the released course."""
+    """The URL of a PostgreSQL on a socket in a temporary folder, with a gradebook's tables."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
     programs = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
     initdb = next((Path(p) for p in programs if p and (Path(p).parent / "postgres").exists()), None)
@@ -120,10 +108,9 @@ def postgres(released):
         process = subprocess.Popen([*as_user, *command], stderr=subprocess.DEVNULL)
         stack.callback(process.wait, 20)
         stack.callback(process.send_signal, signal.SIGQUIT)  # at once: nothing is to be kept
-        server = Server(_wait_for(folder))
-        server.run("CREATE DATABASE released")
-        _copy(released / "gradebook.db", server.url.set(database="released"))
-        yield server
+        url = _wait_for(folder)
+        _create(released / "gradebook.db", url)
+        yield url
 
 
 def _unprivileged(folder: Path) -> list[str]:
@@ -153,17 +140,26 @@ def _wait_for(folder: Path) -> sqlalchemy.URL:
     raise RuntimeError(f"PostgreSQL did not start in {folder}")
 
 
-def _copy(sqlite: Path, url: sqlalchemy.URL) -> None:
-    """Copy a gradebook, nbgrader's note of its version included."""
-    there, here = sqlalchemy.create_engine(f"sqlite:///{sqlite}"), sqlalchemy.create_engine(url)
-    version = sqlalchemy.Table("alembic_version", sqlalchemy.MetaData(), autoload_with=there)
+def _create(sqlite: Path, url: sqlalchemy.URL) -> None:
+    """Make a gradebook's tables, nbgrader's note of its version included."""
+    here = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     Base.metadata.create_all(here)
-    version.create(here)
+    with sqlite3.connect(sqlite) as source, here.begin() as target:
+        [(version,)] = source.execute("SELECT version_num FROM alembic_version")
+        target.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        target.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{version}')")
+
+
+def _fill(sqlite: Path, url: sqlalchemy.URL) -> None:
+    """Let a gradebook hold what another one holds, and nothing else."""
+    there = sqlalchemy.create_engine(f"sqlite:///{sqlite}", poolclass=sqlalchemy.NullPool)
+    here = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    tables = Base.metadata.sorted_tables
     with there.connect() as source, here.begin() as target:
-        for table in [*Base.metadata.sorted_tables, version]:
+        target.exec_driver_sql(f"TRUNCATE {', '.join(table.name for table in tables)}")
+        for table in tables:
             if found := [dict(row._mapping) for row in source.execute(table.select())]:
                 target.execute(table.insert(), found)
-    here.dispose()
 
 
 @pytest.fixture
@@ -178,10 +174,8 @@ def classroom(request, on_sqlite, tmp_path) -> Classroom:
     """A fresh course on either database."""
     if request.param == "sqlite":
         return on_sqlite
-    server = request.getfixturevalue("postgres")
-    name = "".join(c for c in tmp_path.name if c.isalnum()).lower()[-50:]
-    server.run(f'CREATE DATABASE "{name}" TEMPLATE released')
-    url = server.url.set(database=name).render_as_string()
+    url = request.getfixturevalue("postgres")
+    _fill(tmp_path / "gradebook.db", url)
     with (tmp_path / "nbgrader_config.py").open("a") as config:
-        config.write(f"c.CourseDirectory.db_url = {url!r}\n")
+        config.write(f"c.CourseDirectory.db_url = {url.render_as_string()!r}\n")
     return Classroom(tmp_path)

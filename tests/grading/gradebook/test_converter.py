@@ -144,7 +144,7 @@ def test_students_may_have_to_be_known(room, monkeypatch):
 
 
 def test_who_hands_in_anew_is_graded_anew(room, monkeypatch):
-    stamps = {"ada": "2026-01-02 UTC", "bob b": "2026-01-02 00:00 UTC", "cat": "tomorrow"}
+    stamps = {"ada": "2026-01-01 00:00 UTC", "bob b": "2026-01-01 00:01 UTC", "cat": "tomorrow"}
     record(room.course, LAB, [room.graded(s, timestamp=datetime(2026, 1, 1)) for s in stamps])
     for student, stamp in stamps.items():
         (room.course.submitted(student, LAB) / "timestamp.txt").write_text(stamp)

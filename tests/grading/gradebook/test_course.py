@@ -84,6 +84,13 @@ def test_some_of_them_can_be_named(folder):
         course.students(LAB, ["ada", "eve"])
 
 
+def test_a_lab_is_no_pattern(folder):
+    for lab in ("lab [1]", "lab 1", "lab *"):
+        (folder / "submitted" / lab.replace(" ", "_") / lab).mkdir(parents=True)
+    assert Course.open(folder).students("lab [1]") == ["lab_[1]"]
+    assert Course.open(folder).students("lab *") == ["lab_*"]
+
+
 def test_nobody_is_an_empty_list(folder):
     assert Course.open(folder).students(LAB) == []
 

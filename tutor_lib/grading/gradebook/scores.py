@@ -1,6 +1,5 @@
 """The points of a cell: only what the judge saw run to its end can earn any."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -55,19 +54,18 @@ def _earned(cell: NotebookNode) -> Score:
     if not results:
         return Score(points)
     earned = _number(results)
-    if earned is not None and 0 <= earned <= points:
+    if earned is not None and 0 <= earned <= points:  # which nan and inf are not
         return Score(abs(earned))  # -0.0 is 0
     told = f"This test should end with one number from 0 to {points:g}, and did not: no points."
     return Score(0.0, Note("score", told, cell.metadata.nbgrader["grade_id"]))
 
 
 def _number(results: Iterable[Mapping[str, Any]]) -> float | None:
-    """The one finite number that the results show, as text."""
+    """The one number that the results show, as text."""
     texts = [result.get("data", {}).get("text/plain") for result in results]
     if len(texts) != 1 or not isinstance(texts[0], str):
         return None
     try:
-        number = float(texts[0])
+        return float(texts[0])
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
