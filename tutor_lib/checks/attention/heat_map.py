@@ -142,7 +142,7 @@ class HeatMap:
 
     def pictures(self, student: Callable[..., Any], seed: int) -> list[Any]:
         """What the student draws, told plainly. Runs beside the answer."""
-        return [drawn(student, weights, tokens) for weights, tokens in _cases(seed)]
+        return [drawn(student, weights, tokens).plain() for weights, tokens in _cases(seed)]
 
     def judge(self, see: observe.See, seed: int = 0) -> str | None:
         """Say what is wrong with the pictures that `see` sees, or None."""
@@ -171,8 +171,8 @@ def _cases(seed: int) -> list[tuple[Any, list[str]]]:
     return [(drawn[0].numpy(), WORDS[:5]), (drawn[1], WORDS)]
 
 
-def drawn(student: Callable[..., Any], weights: Any, tokens: list[str]) -> Any:
-    """An Outcome, told plainly: the fields of a Picture, or what keeps it from being a heat map.
+def drawn(student: Callable[..., Any], weights: Any, tokens: list[str]) -> Outcome:
+    """The fields of a Picture, or what keeps what is drawn from being a heat map.
 
     Runs beside the answer: the Axes cannot leave their process.
     """
@@ -181,11 +181,22 @@ def drawn(student: Callable[..., Any], weights: Any, tokens: list[str]) -> Any:
     outcome = run(student, (weights, list(tokens)))
     try:
         if outcome.value is None:
-            return outcome.plain()
+            return outcome
         picture = read(outcome.value)
-        return Outcome(picture if isinstance(picture, str) else astuple(picture)).plain()
+        return Outcome(picture if isinstance(picture, str) else astuple(picture))
     finally:
         plt.close("all")  # else Jupyter shows under the cell what was drawn
+
+
+def shown(student: Callable[..., Any], weights: Any, tokens: list[str]) -> tuple[Any, ...]:
+    """The fields of the Picture that is drawn. For hidden tests.
+
+    Runs beside the answer. Raises ValueError with what keeps it from being a heat map.
+    """
+    outcome = drawn(student, weights, tokens)
+    if not isinstance(outcome.value, tuple):
+        raise ValueError(outcome.value or outcome.error)
+    return outcome.value
 
 
 plot_weights = HeatMap("plot_weights", 2)

