@@ -61,7 +61,7 @@ MoE = Exercise(
 )
 MoE.part("MoE", 2, use.cases, use.values, results=("the layer's output",))
 LEARN = tuple(f"whether a gradient reaches {name}" for name in ("router", "w_in", "w_out", "x"))
-MoE.part("MoE_gradient", 1, use.one, use.gradients, LEARN, reading=use.learning)
+MoE.part("MoE_gradient", 1, use.one, use.largest, LEARN, reading=use.learning)
 LENGTH = "the length of the output"
 MoE.part("MoE_work", 1, use.wide, use.products, (use.WORK, LENGTH), reading=use.work)
 MoE.part("MoE_speed", 1, use.longer, use.costs, (LOOPS, LENGTH), reading=use.speed)

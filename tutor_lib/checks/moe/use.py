@@ -50,24 +50,30 @@ def values(make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k:
 
 def gradients(
     make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
-) -> tuple[float, ...]:
-    """The largest number in the gradient of each parameter, and of what came before the layer."""
+) -> tuple[Tensor, ...]:
+    """What goes back to x and to each parameter from the layer's result, squared and summed."""
     layer = _layer(make, router, w_in, w_out, k)
-    x = x.clone().requires_grad_()
-    leaves = [*(layer.get_parameter(name) for name in ("router", "w_in", "w_out")), x]
+    leaves = [x.clone().requires_grad_(), *map(layer.get_parameter, ("router", "w_in", "w_out"))]
     with torch.enable_grad():
-        result = layer(x)
+        result = layer(leaves[0])
         if not isinstance(result, Tensor):
             raise Complaint("There is no tensor in what your layer returns yet.")
         if not result.requires_grad:
-            return (0.0,) * len(leaves)
-        found = torch.autograd.grad(result.square().sum(), leaves, materialize_grads=True)
-    return tuple(g.abs().max().item() for g in found)
+            return tuple(map(torch.zeros_like, leaves))
+        return torch.autograd.grad(result.square().sum(), leaves, materialize_grads=True)
 
 
-def learning(largest: tuple[float, ...], *case: Any) -> tuple[bool, ...]:
+def largest(
+    make: Any, x: Tensor, router: Tensor, w_in: Tensor, w_out: Tensor, k: int
+) -> tuple[float, ...]:
+    """The largest number in the gradient of each parameter, and of x."""
+    of_x, *others = gradients(make, x, router, w_in, w_out, k)
+    return tuple(g.abs().max().item() for g in (*others, of_x))
+
+
+def learning(sizes: tuple[float, ...], *case: Any) -> tuple[bool, ...]:
     """Does each get a gradient? What rounding leaves of one that should be 0 is none."""
-    return tuple(size > 1e-5 for size in largest)
+    return tuple(size > 1e-5 for size in sizes)
 
 
 def one(draw: Draw) -> list[Arguments]:
