@@ -10,10 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from tutor_lib.checks import observe, probe
-from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.draw import Draw, seeded
 from tutor_lib.checks.finished import READY_MADE, Watch
 from tutor_lib.checks.run import Outcome, run
 from tutor_lib.checks.tell import Words
@@ -171,7 +169,7 @@ class Part:
         return self._read([run(self._driven(function), case).plain()], [case])[0]
 
     def _draw(self, seed: int) -> list[Arguments]:
-        return self.cases(Draw(torch.Generator().manual_seed(seed)))
+        return self.cases(seeded(seed))
 
     def _driven(self, student: Any) -> Function:
         return lambda *arguments: self.drive(student, *arguments)

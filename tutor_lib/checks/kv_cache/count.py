@@ -1,6 +1,7 @@
 """Counting the tokens that go through a model, as students get it wrong."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,22 @@ def _as_array(
             f"lengths; yours returned {'None' if counts is None else type(counts).__name__}."
         )
     return np.array([float(count) for count in counts])
+
+
+def counted(
+    student: Any, costs: dict[int, int], start: int, prompt: Tensor, lengths: list[int]
+) -> Any:
+    """What is counted where n new tokens cost `costs[n]`, and the model has counted to `start`.
+
+    For hidden tests; runs beside the answer.
+    """
+    model = SimpleNamespace(tokens=start)
+
+    def write(model: Any, prompt: Tensor, n: int) -> Tensor:
+        model.tokens += costs[n]
+        return prompt
+
+    return student(write, model, prompt, lengths)
 
 
 count_tokens = Exercise(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
-from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.draw import Draw, seeded
 from tutor_lib.checks.kv_cache.cache import Reference as KVCache
 from tutor_lib.checks.kv_cache.cache import kv_cache
 from tutor_lib.checks.kv_cache.toys import toy
@@ -44,6 +44,27 @@ def _mask(ids: Tensor, start: int) -> Tensor:
 def _reference(model: Any, ids: Tensor, caches: list[Any]) -> Tensor:
     start = caches[0].length
     return model(ids, _positions(ids, start), _mask(ids, start), caches)[:, -1]
+
+
+def filled(seed: int, kind: str, ids: Tensor, room: int) -> tuple[Any, list[Any]]:
+    """The decoder that `toy` draws from this seed, and its caches, which hold `ids` already."""
+    model = toy(seeded(seed), kind)
+    caches = empty(model, ids, room)
+    if ids.numel():
+        _reference(model, ids, caches)
+    return model, caches
+
+
+def continued(
+    student: Any, seed: int, kind: str, ids: Tensor, before: int
+) -> tuple[Any, list[int]]:
+    """The logits after `ids`, the first of which the caches hold, and the lengths of the caches.
+
+    For hidden tests; runs beside the answer.
+    """
+    model, caches = filled(seed, kind, ids[:, :before], 2 * ids.size(1))
+    logits = student(model, ids[:, before:], caches)
+    return logits, [cache.length for cache in caches]
 
 
 # --- the parts ---------------------------------------------------------------------------------

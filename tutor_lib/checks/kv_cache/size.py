@@ -1,5 +1,7 @@
 """The size of a KV cache, as students get it wrong."""
 
+from typing import Any
+
 import torch
 
 from tutor_lib.checks.diagnose import Arguments, Exercise
@@ -29,6 +31,11 @@ def _cases(draw: Draw) -> list[Arguments]:
 def _reference(config: DecoderConfig, T: int, B: int, dtype: torch.dtype) -> int:
     numbers = 2 * config.n_layers * config.n_kv_heads * config.head_size * T * B
     return numbers * dtype.itemsize
+
+
+def bytes_of(student: Any, sizes: dict[str, int], T: int, B: int, dtype: torch.dtype) -> Any:
+    """The answer for a DecoderConfig of these sizes. For hidden tests; runs beside the answer."""
+    return student(DecoderConfig(**sizes), T, B, dtype)  # type: ignore[arg-type]
 
 
 kv_cache_bytes = Exercise(

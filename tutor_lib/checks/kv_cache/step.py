@@ -8,7 +8,7 @@ from torch import Tensor
 from tutor_lib.checks.diagnose import Arguments, Exercise
 from tutor_lib.checks.draw import Draw
 from tutor_lib.checks.kv_cache.cache import kv_cache
-from tutor_lib.checks.kv_cache.passes import WELCOME, empty
+from tutor_lib.checks.kv_cache.passes import WELCOME, empty, filled
 from tutor_lib.checks.kv_cache.passes import prefill as prefill_exercise
 from tutor_lib.checks.kv_cache.toys import toy
 
@@ -40,6 +40,20 @@ def _steps(student: Any, model: Any, prompt: Tensor, following: Tensor) -> Any:
     first = student(model, following[:, 0], caches)
     second = student(model, following[:, 1], caches)
     return first, second, caches[0].length
+
+
+def stepped(
+    student: Any, seed: int, kind: str, ids: Tensor, before: int
+) -> list[tuple[Any, list[int]]]:
+    """The logits after each of `ids` but the first, which the caches hold; and their lengths.
+
+    For hidden tests; runs beside the answer.
+    """
+    model, caches = filled(seed, kind, ids[:, :before], 2 * ids.size(1))
+    return [
+        (student(model, token, caches), [cache.length for cache in caches])
+        for token in ids[:, before:].unbind(1)
+    ]
 
 
 decode_step = Exercise(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutor_lib.checks.draw import Draw
+from tutor_lib.checks.draw import Draw, seeded
 from tutor_lib.checks.kv_cache.model import BareDecoder
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.decoder import Decoder
@@ -45,6 +45,13 @@ def clear_toy(draw: Draw, kind: str, rows: int, length: int, n: int) -> tuple[Ba
         model, prompt = toy(draw, kind), draw.ids(31, rows, length)
         if closest_call(model, prompt, n) > CLEAR:
             return model, prompt
+
+
+def written(student: Any, seed: int, kind: str, rows: int, length: int, n: int) -> tuple[Any, int]:
+    """The text that `student` writes with the decoder that `clear_toy` draws from this seed, and
+    how many tokens went through it. For hidden tests; runs beside the answer."""
+    model, prompt = clear_toy(seeded(seed), kind, rows, length, n)
+    return student(model, prompt, n), model.tokens
 
 
 @torch.no_grad()
