@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from tutor_lib.grading.sandbox.sandbox import Sandbox
 from tutor_lib.grading.submission import Result
 
 T = TypeVar("T")
+Serving = asyncio.Future[Ran]
+LOST = ("StudentGone", "WireError")  # what the judge raises when it cannot go on with a student
 SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
 LEND = "import tutor_lib.grading.protocol.judge as _judge; _judge.lend({names!r})"
 DONE = "import tutor_lib.grading.protocol.judge as _judge; _judge.done()"
@@ -103,18 +106,19 @@ class _Trial:
         told = f"The notebook ran longer than {self.limits.notebook_seconds:g} seconds."
         return Note("notebook-time", told, cell.grade_id)
 
-    def _seconds(self) -> float:
+    def _time(self) -> tuple[float, str]:
+        """How long a cell may run now, and which limit that is."""
         left = max(self.deadline - time.monotonic(), 0.1)
-        return min(self.limits.cell_seconds, left)
+        return min((self.limits.cell_seconds, "cell-time"), (left, "notebook-time"))
 
     async def _student(self, cell: Cell) -> None:
-        ran = await self.student.run(cell.source, self._seconds(), cell.grade_id)
+        ran = await self.student.run(cell.source, *self._time(), cell.grade_id)
         self.outputs[cell.place] = ran.outputs
 
     async def _both(self, cell: Cell) -> None:
         """A set-up of the lab's own. What the judge shows is what it shows."""
         kernels = [k for k in (self.student, self.judge) if not k.gone]
-        runs = [k.run(cell.source, self._seconds(), cell.grade_id) for k in kernels]
+        runs = [k.run(cell.source, *self._time(), cell.grade_id) for k in kernels]
         *_, ran = await asyncio.gather(*runs)
         self.outputs[cell.place] = ran.outputs
         if not ran.done:
@@ -124,8 +128,8 @@ class _Trial:
         if self.student.gone:
             self.outputs[cell.place] = [_error(self._why_gone())]
             return
-        serving = asyncio.ensure_future(self.student.run(SERVE, 10**6, cell.grade_id))
-        ran = await self._judged(cell)
+        serving = asyncio.ensure_future(self.student.run(SERVE, 10**6, cell=cell.grade_id))
+        ran = await self._judged(cell, serving)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(serving), GRACE)
         if not serving.done():  # it does not want to end
@@ -135,28 +139,40 @@ class _Trial:
         if ran.done and cell.grade_id:
             self.finished.add(cell.grade_id)
 
-    async def _judged(self, cell: Cell) -> Ran:
+    async def _judged(self, cell: Cell, serving: Serving) -> Ran:
         """Run a test cell in the judge's kernel, with the names that it is lent."""
-        ran = await self._in_time(LEND.format(names=list(cell.lent)), cell)
+        ran = await self._in_time(LEND.format(names=list(cell.lent)), cell, serving)
         if ran.done:
-            ran = await self._in_time(cell.source, cell)
+            ran = await self._in_time(cell.source, cell, serving)
         await self.judge.run(DONE, GRACE)
+        if lost := [o["evalue"] for o in ran.outputs if o.get("ename") in LOST]:
+            self.student.notes += self._unread(lost[0], cell)
         return ran
 
-    async def _in_time(self, code: str, cell: Cell) -> Ran:
+    async def _in_time(self, code: str, cell: Cell, serving: Serving) -> Ran:
         """Run code in the judge's kernel. When time is up, it is the student's code that stops."""
-        seconds = self._seconds()
-        running = asyncio.ensure_future(self.judge.run(code, seconds + 4 * GRACE, cell.grade_id))
-        for stop in (None, self.student.interrupt, self.student.end):
-            if stop is not None and not running.done():
-                self.student.notes += [] if stop == self.student.end else [self._slow(cell)]
-                await stop()
-            await asyncio.wait([running], timeout=GRACE if stop else seconds)
+        seconds, limit = self._time()
+        judge = self.judge.run(code, seconds + 4 * GRACE, cell=cell.grade_id)
+        running = asyncio.ensure_future(judge)
+        await asyncio.wait([running, serving], timeout=seconds, return_when=FIRST_COMPLETED)
+        if serving.done() and not running.done():  # it serves no more: nobody will answer
+            await self.student.end()
+            await asyncio.wait([running], timeout=GRACE)
+        if not running.done():
+            self.student.late(limit, cell.grade_id)
+            await self.student.interrupt()
+            await asyncio.wait([running], timeout=GRACE)
+        if not running.done():
+            await self.student.end()
         return await running
 
-    def _slow(self, cell: Cell) -> Note:
-        told = f"This test ran longer than {self.limits.cell_seconds:g} seconds, and was stopped."
-        return Note("cell-time", told, cell.grade_id)
+    def _unread(self, why: str, cell: Cell) -> list[Note]:
+        """A note that the judge could not go on; not where it is plain from another one why."""
+        if any(note.code in ("cell-time", "notebook-time") for note in self.student.notes):
+            return []  # an interrupt in the middle of a message ends the conversation
+        if self.student.gone and self.student.notes:
+            return []
+        return [Note("protocol", f"The judge could not go on: {why[:200]}", cell.grade_id)]
 
     def _why_gone(self) -> str:
         why = self.student.notes[-1].told if self.student.notes else ""

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import nbformat.v4
+import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 
 from tutor_lib.grading.limits import Limits
 from tutor_lib.grading.notes import Note
 
+TIMES = {"cell-time": ("It", "cell_seconds"), "notebook-time": ("The notebook", "notebook_seconds")}
 GRACE = 3.0  # seconds from an interrupt to the end
 LOST = 0.5  # seconds that the word "idle" may come after the reply; a flood can drown it
 
@@ -37,30 +39,74 @@ class Kernel:
         self.client: AsyncKernelClient = manager.client()
         self.notes: list[Note] = []
         self.gone = False
+        self.unsettled = False
+        self.monitor: zmq.asyncio.Socket | None = None
 
     async def open(self) -> None:
         """Wait until the kernel answers, outputs and all. Raises RuntimeError if it does not."""
         self.client.start_channels(hb=False)
-        for _ in range(20):  # what it says before it knows of us is lost, so ask again
+        if not await self._settled():
+            raise RuntimeError(f"the kernel of {self.whose} does not answer")
+        outputs = self.client.iopub_channel.socket
+        self.monitor = outputs.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
+
+    async def _settled(self) -> bool:
+        """Ask for nothing, until an answer comes whole; False if none does.
+
+        What a kernel says before it knows of a connection is lost, and an interrupt may come
+        late: then it finds no cell to stop.
+        """
+        for _ in range(20):
             request = _Request(self, "", Ran(), None)
-            await request.finish(60)
-            if request.idle.is_set():
-                return
-        raise RuntimeError(f"the kernel of {self.whose} does not answer")
+            await request.finish(min(60.0, self.limits.cell_seconds), "cell-time")
+            if request.idle.is_set() or self.gone:
+                break
+        self.unsettled = False
+        return request.idle.is_set()
 
     async def close(self) -> None:
         """End the kernel and all of its processes."""
         self.gone = True
+        if self.monitor is not None:
+            self.client.iopub_channel.socket.disable_monitor()
+            self.monitor.close()
         self.client.stop_channels()
         await self.manager.shutdown_kernel(now=True)
 
-    async def run(self, code: str, seconds: float, cell: str | None = None) -> Ran:
-        """Run some code for so many seconds at most, as the cell of that id."""
+    async def run(
+        self, code: str, seconds: float, limit: str = "cell-time", cell: str | None = None
+    ) -> Ran:
+        """Run some code, as the cell of that id, for so many seconds at most; `limit` says why."""
         ran, start = Ran(), time.monotonic()
+        if self.unsettled:
+            await self._settled()
         if not self.gone:
-            await _Request(self, code, ran, cell).finish(seconds)
+            await _Request(self, code, ran, cell).finish(seconds, limit)
         ran.seconds = time.monotonic() - start
         return ran
+
+    def late(self, limit: str, cell: str | None) -> None:
+        """Note that a limit of time is passed: the cell's or the notebook's."""
+        which, seconds = TIMES[limit]
+        told = f"{which} ran longer than {getattr(self.limits, seconds):g} seconds"
+        self.notes.append(Note(limit, f"{told}, and was stopped.", cell))
+
+    async def choked(self) -> bool:
+        """Has it sent a message too large to be taken? That ended the connection; have a new one.
+
+        If the kernel itself has ended, there is none to be had.
+        """
+        if self.monitor is None or not await self.monitor.poll(0):
+            return False
+        await self.monitor.recv_multipart()
+        outputs = self.client.iopub_channel.socket
+        endpoint, self.unsettled = outputs.last_endpoint, True
+        outputs.disconnect(endpoint)
+        outputs.connect(endpoint)
+        if not await self.monitor.poll(1000 * LOST):
+            return False
+        await self.monitor.recv_multipart()
+        return True
 
     async def interrupt(self) -> None:
         """Raise KeyboardInterrupt there."""
@@ -95,24 +141,23 @@ class _Request:
     def __init__(self, kernel: Kernel, code: str, ran: Ran, cell: str | None) -> None:
         self.kernel, self.ran, self.cell = kernel, ran, cell
         self.bytes = self.messages = 0
+        self.stopping = False
         self.idle = asyncio.Event()
         self.id = kernel.client.execute(code, allow_stdin=False, stop_on_error=False)
 
-    async def finish(self, seconds: float) -> None:
+    async def finish(self, seconds: float, limit: str) -> None:
         """Follow it to its end; past its time, interrupt it, and then end the kernel."""
         reader = asyncio.ensure_future(self._read())
         try:
-            if not await self._replied(seconds):
-                await self._stop("cell-time", f"It ran longer than {seconds:g} seconds")
+            if not await self._replied(seconds) and not self.kernel.gone:
+                self.kernel.late(limit, self.cell)
+                await self._stop()
         finally:
             reader.cancel()
 
-    async def _stop(self, code: str, told: str) -> None:
+    async def _stop(self) -> None:
         """Interrupt; if that does not help, kill."""
-        if self.kernel.gone:
-            return
-        self.kernel.notes.append(Note(code, f"{told}, and was stopped.", self.cell))
-        self.ran.done = False
+        self.stopping = self.kernel.unsettled = True
         await self.kernel.interrupt()
         if not await self._replied(GRACE):
             await self.kernel.end()
@@ -125,9 +170,13 @@ class _Request:
             if (reply := await self._reply(deadline)) is not None:
                 self.ran.done = reply.get("status") == "ok"
                 await _for_a_while(self.idle.wait(), LOST)
+                if await self._flooded():
+                    self._note_output()
                 return True
-            if self._flooded():
-                await self._drown()
+            # What is being stopped may go on printing, but not for longer.
+            if not self.stopping and await self._flooded():
+                self._note_output()
+                await self._stop()
                 return True
             if not await self.kernel.alive(self.cell):
                 await _for_a_while(self.idle.wait(), 0.1)  # what it had still to say
@@ -137,21 +186,23 @@ class _Request:
         """The content of the reply to this request, or None if none came for a moment."""
         wait = min(0.1, max(deadline - time.monotonic(), 0.001))
         message = await _receive(self.kernel.client, self.kernel.client.shell_channel, wait)
-        if message is None or message[0].get("parent_header", {}).get("msg_id") != self.id:
+        if message is None or message[0]["parent_header"].get("msg_id") != self.id:
             return None
         content = message[0].get("content")
         return content if isinstance(content, Mapping) else {}
 
-    def _flooded(self) -> bool:
+    async def _flooded(self) -> bool:
+        return self._is_full() or await self.kernel.choked()
+
+    def _is_full(self) -> bool:
         limits = self.kernel.limits
         return self.bytes > limits.output_bytes or self.messages > limits.output_messages
 
-    async def _drown(self) -> None:
-        """Stop what prints without end, and keep the beginning."""
-        self.bytes = self.messages = 0
+    def _note_output(self) -> None:
         told = f"It printed more than {self.kernel.limits.output_bytes:,} bytes or "
-        told += f"{self.kernel.limits.output_messages:,} times"
-        await self._stop("output", told)
+        told += f"{self.kernel.limits.output_messages:,} times: only the beginning is kept."
+        if (note := Note("output", told, self.cell)) not in self.kernel.notes:
+            self.kernel.notes.append(note)
 
     async def _read(self) -> None:
         """Collect outputs until the kernel is idle again."""
@@ -161,12 +212,12 @@ class _Request:
             if received is None:
                 continue
             message, size = received
-            if message.get("parent_header", {}).get("msg_id") != self.id:
-                continue
             self.bytes, self.messages = self.bytes + size, self.messages + 1
+            if message["parent_header"].get("msg_id") != self.id:
+                continue
             if _is_idle(message):
                 self.idle.set()
-            elif not self._flooded():
+            elif not self._is_full():
                 _add(self.ran.outputs, message)
 
 
@@ -189,7 +240,7 @@ async def _receive(
         message = client.session.deserialize(parts)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError):
         return None  # forged, or no message at all
-    return (message, sum(map(len, frames))) if isinstance(message, dict) else None
+    return (message, sum(map(len, frames))) if isinstance(message["parent_header"], dict) else None
 
 
 def _is_idle(message: Mapping[str, Any]) -> bool:
