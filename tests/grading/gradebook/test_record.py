@@ -25,7 +25,8 @@ from tutor_lib.grading.gradebook import database, rows
 from tutor_lib.grading.gradebook import record as recording
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.gradebook.fingerprint import fingerprint
-from tutor_lib.grading.gradebook.record import record, settled
+from tutor_lib.grading.gradebook.record import record
+from tutor_lib.grading.gradebook.settled import settled
 from tutor_lib.grading.notes import Note
 
 DUE = datetime(2026, 3, 1, 12)
@@ -277,6 +278,22 @@ def test_a_batch_that_is_killed_half_way_is_found_and_mended(classroom, monkeypa
     record(classroom.course, LAB, better)
     assert len(settled(classroom.course, LAB)) == len(results)
     assert grades(classroom, "bob")["partial_check"] == [4, None, None, False]
+
+
+def test_a_comment_alone_can_be_out_of_step(classroom, monkeypatch):
+    """A wrong answer in place of none: no more points, but not "No response." any more."""
+    record(classroom.course, LAB, [classroom.graded("ada", finished=())])
+    wrong = classroom.graded("ada", {"double": "def double(x):\n    return x"}, finished=())
+    place = recording._place
+
+    def dies(*arguments):
+        place(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recording, "_place", dies)
+    with pytest.raises(KeyboardInterrupt):
+        record(classroom.course, LAB, [wrong])
+    assert settled(classroom.course, LAB) == {}
 
 
 def test_a_graded_notebook_that_is_cut_off_is_not_settled(classroom):

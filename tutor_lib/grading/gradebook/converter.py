@@ -28,7 +28,7 @@ from traitlets.utils.importstring import import_item
 
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.gradebook.database import read
-from tutor_lib.grading.gradebook.record import settled
+from tutor_lib.grading.gradebook.settled import settled
 from tutor_lib.grading.intake.folder import Refused, opened
 from tutor_lib.grading.intake.folder import read as read_file
 from tutor_lib.grading.intake.timestamps import handed_in

@@ -18,7 +18,7 @@ ABSENT = {"no-notebook", "unreadable"}
 class Marks:
     """The points of graded cells and the comments on answers, by grade_id, and all notes.
 
-    Points are None where a person decides. `failed` says that nothing may be recorded.
+    Points are None where a person decides.
     """
 
     scores: Mapping[str, float | None]
@@ -26,13 +26,8 @@ class Marks:
     notes: tuple[Note, ...]
 
     @property
-    def absent(self) -> bool:
-        """Whether there was nothing to grade."""
-        return any(note.code in ABSENT for note in self.notes)
-
-    @property
     def failed(self) -> bool:
-        """Whether grading itself failed."""
+        """Whether grading itself failed: then nothing may be recorded."""
         return any(note.code == "grader" for note in self.notes)
 
 

@@ -10,20 +10,17 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from tutor_lib.grading.gradebook.outputs import reduced
+from tutor_lib.grading.gradebook.marks import Marks
+from tutor_lib.grading.gradebook.outputs import cut, reduced
 from tutor_lib.grading.notes import CODES, Note
 from tutor_lib.grading.submission import Result, Submission
 
 KEPT = ("kernelspec", "language_info")
+SOURCE = 200_000  # characters of a cell: more than anybody writes, or reads
 
 
-def graded(
-    submission: Submission,
-    result: Result,
-    scores: Mapping[str, float | None],
-    notes: Iterable[Note],
-) -> bytes:
-    """The graded notebook as a file, with the notes and scores in its metadata.
+def graded(submission: Submission, result: Result, marks: Marks) -> bytes:
+    """The graded notebook as a file, with the marks in its metadata.
 
     Nothing in it runs when it is shown. Formgrader and the feedback read it.
     """
@@ -32,26 +29,26 @@ def graded(
     metadata = {key: about[key] for key in KEPT if key in about}
     notebook = {
         "cells": [_cell(c, o) for c, o in zip(submission.notebook.cells, of_cells, strict=True)],
-        "metadata": metadata | {"tutor": _told(submission, scores, notes)},
+        "metadata": metadata | {"tutor": _told(submission, marks)},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
     return json.dumps(notebook, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _told(
-    submission: Submission, scores: Mapping[str, float | None], notes: Iterable[Note]
-) -> dict[str, Any]:
+def _told(submission: Submission, marks: Marks) -> dict[str, Any]:
     when = submission.timestamp
     return {
-        "notes": [{"code": n.code, "told": n.told, "cell": n.cell} for n in notes],
-        "scores": dict(scores),
+        "notes": [{"code": n.code, "told": n.told, "cell": n.cell} for n in marks.notes],
+        "scores": dict(marks.scores),
+        "comments": dict(marks.comments),
         "timestamp": when and when.isoformat(),
     }
 
 
 def _cell(cell: NotebookNode, outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    kept = {key: cell[key] for key in ("id", "cell_type", "source", "attachments") if key in cell}
+    kept = {key: cell[key] for key in ("id", "cell_type", "attachments") if key in cell}
+    kept["source"] = cut(cell.source, SOURCE)
     marks = cell.metadata.get("nbgrader")
     kept["metadata"] = {} if marks is None else {"nbgrader": marks}
     if cell.cell_type == "code":

@@ -2,22 +2,21 @@
 
 A batch is one transaction. Its files are put in place before it ends, so that others see both
 or, if the program is killed just then, files that say something else than the gradebook:
-`settled` finds these, and recording again mends them.
+`settled` finds these (in the module of that name), and recording again mends them.
 """
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from nbgrader.api import Grade, SubmittedAssignment, SubmittedNotebook
+from nbgrader.api import SubmittedAssignment
 from sqlalchemy import Connection, select
 
 from tutor_lib.grading.gradebook import rows
 from tutor_lib.grading.gradebook.course import Course
-from tutor_lib.grading.gradebook.database import read, write
+from tutor_lib.grading.gradebook.database import write
 from tutor_lib.grading.gradebook.marks import Marks, marks_of
-from tutor_lib.grading.gradebook.notebook import graded, place, told_in
+from tutor_lib.grading.gradebook.notebook import graded, place
 from tutor_lib.grading.notes import Note
 from tutor_lib.grading.submission import Result, Submission
 
@@ -27,7 +26,10 @@ Graded = tuple[Submission, Result]
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the gradebook now says: the score with all that a person gave, less any penalty."""
+    """What the gradebook now says: the score with all that a person gave, less any penalty.
+
+    The score is 0 where grading failed and nothing was entered.
+    """
 
     student: str
     score: float
@@ -74,7 +76,7 @@ def _batches(results: Iterable[Graded]) -> Iterator[list[Graded]]:
 
 def _entry(submission: Submission, result: Result) -> _Entry:
     marks = marks_of(submission, result)
-    content = b"" if marks.failed else graded(submission, result, marks.scores, marks.notes)
+    content = b"" if marks.failed else graded(submission, result, marks)
     return _Entry(submission, marks, content)
 
 
@@ -142,40 +144,3 @@ def _place(course: Course, lab: str, entry: _Entry) -> None:
     # By this file nbgrader knows whether the feedback is older than the grades.
     if (when := entry.submission.timestamp) is not None:
         place(folder, "timestamp.txt", f"{when} UTC\n".encode(), course.permissions)
-
-
-def settled(course: Course, lab: str) -> dict[str, datetime | None]:
-    """Whose graded notebook and gradebook say the same, and when that was handed in."""
-
-    def work(connection: Connection) -> dict[str, tuple[datetime | None, dict[str, float | None]]]:
-        Row = SubmittedAssignment
-        known = rows.lab_of(connection, lab)
-        names = {cell.id: cell.name for cell in known.cells}
-        wanted = (
-            select(Row.student_id, Row.timestamp, Grade.cell_id, Grade.auto_score)
-            .join(SubmittedNotebook, SubmittedNotebook.assignment_id == Row.id)
-            .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
-            .where(SubmittedNotebook.notebook_id == known.notebook)
-        )
-        found: dict[str, tuple[datetime | None, dict[str, float | None]]] = {}
-        for student, stamp, cell, points in connection.execute(wanted):
-            found.setdefault(student, (stamp, {}))[1][names[cell]] = points
-        return found
-
-    return {
-        student: stamp
-        for student, (stamp, scores) in read(course.db_url, work).items()
-        if _agrees(course, student, lab, stamp, scores)
-    }
-
-
-def _agrees(
-    course: Course,
-    student: str,
-    lab: str,
-    stamp: datetime | None,
-    scores: Mapping[str, float | None],
-) -> bool:
-    told = told_in(course.autograded(student, lab) / f"{lab}.ipynb")
-    when = told.get("timestamp")
-    return told.get("scores") == scores and when in (None, stamp and stamp.isoformat())
