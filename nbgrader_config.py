@@ -33,6 +33,8 @@ install(c, "tutor_lib.grading.run.grade.autograde")
 # Feedback shows no hidden test and runs no script.
 c.GenerateFeedback.exporter_class = "tutor_lib.grading.gradebook.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = []
+# In formgrader too, what students wrote is shown without anything that runs.
+c.HTMLExporter.filters = {"markdown2html": "tutor_lib.grading.gradebook.markdown.markdown"}
 # A table that a spreadsheet reads as it is meant, and archives that stay where they belong.
 c.ExportApp.plugin_class = "tutor_lib.grading.gradebook.export.SafeCsv"
 c.ZipCollectApp.extractor_plugin = "tutor_lib.grading.intake.collect.SafeExtractor"

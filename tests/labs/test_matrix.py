@@ -1,28 +1,20 @@
-"""Every mistake and every right answer, handed in and graded by nbgrader.
+"""Every mistake and every right answer, handed in and graded under the judge.
 
 A submission holds one mistake in some exercises and right answers in the others: the parts of
 the mistaken ones that see the mistake lose their points and show its hint, all others keep
 theirs. Over the submissions, every mistake and every right answer has its turn.
 """
 
-import contextlib
-import os
-import subprocess
-import sys
-import time
-
 import matplotlib as mpl
 import nbformat
 import pytest
 
 from tests.cells import cell
-from tests.labs import warm
 from tests.labs_there import NAMES, lab_of, right_answers, typed
 
 # As in a notebook, nothing checks shapes while the answers run.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked_shapes")]
 mpl.use("Agg")
-INLINE = "module://matplotlib_inline.backend_inline"  # what Jupyter asks for
 
 
 def plan(lab):
@@ -47,30 +39,12 @@ ROWS = [pytest.param(lab, marks=pytest.mark.xdist_group(f"grades of {lab}")) for
 
 
 @pytest.fixture(scope="module", params=ROWS)
-def graded(request, course_of, tmp_path_factory):
+def graded(request, course_of):
     """The lab's submissions, all graded in one run of nbgrader."""
     lab = request.param
     course = course_of(lab)
-    with warm_kernels(course, tmp_path_factory.mktemp("warm"), f"tutor_lib.checks.{lab}"):
-        grade(course, lab)
+    grade(course, lab)
     return course
-
-
-@contextlib.contextmanager
-def warm_kernels(course, folder, *modules):
-    """While this lasts, the course's notebooks run in kernels that have torch at hand."""
-    address = str(folder / "socket")
-    warm.install(folder, address)
-    course.environment |= {"JUPYTER_PATH": str(folder), "MPLBACKEND": INLINE}
-    command = [sys.executable, warm.__file__, "serve", address, "matplotlib.pyplot", *modules]
-    with subprocess.Popen(command, env=course.environment) as template:
-        while not os.path.exists(address):
-            assert template.poll() is None
-            time.sleep(0.1)
-        try:
-            yield
-        finally:
-            template.terminate()
 
 
 def grade(course, lab):

@@ -125,6 +125,15 @@ def test_a_folder_that_is_a_link(folder, book, tmp_path, canon):
     assert sources(submission)[DOUBLE] == canon.cells[DOUBLE].stub
 
 
+def test_a_student_s_folder_that_is_a_link(folder, book, tmp_path, canon):
+    """submitted/bob leads to what ada handed in."""
+    folder.put(book)
+    (tmp_path / "bob").symlink_to(folder.path.parent)
+    submission = normalise.take_in(tmp_path / "bob" / folder.path.name, "bob", canon)
+    assert codes(submission) == {"refused-file"}
+    assert sources(submission)[DOUBLE] == canon.cells[DOUBLE].stub
+
+
 def test_no_folder_a_file_and_nothing_in_it(folder, tmp_path, canon):
     (tmp_path / "file").write_text("a")
     assert codes(normalise.take_in(tmp_path / "absent", "bob", canon)) == {"no-notebook"}
@@ -136,7 +145,7 @@ def test_no_folder_a_file_and_nothing_in_it(folder, tmp_path, canon):
 def test_what_may_not_be_opened(name, folder, book, monkeypatch):
     """Said by a stand-in for the system: as root, everything may."""
     folder.put("1", "data/points.csv")
-    refused, real = name or folder.path, os.open
+    refused, real = name or folder.path.name, os.open
 
     def open_but(path, *args, **more):
         if path == refused:

@@ -49,9 +49,16 @@ class Listing(NamedTuple):
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[int]:
-    """The folder's file descriptor. Raises Refused if it is a link or no folder."""
+    """The folder's file descriptor. Raises Refused if it is a link or no folder.
+
+    The folder above it may be no link either: that one is the student's, too.
+    """
     try:
-        descriptor = os.open(folder, FOLDER_FLAGS)
+        above = os.open(folder.parent, FOLDER_FLAGS)
+        try:
+            descriptor = os.open(folder.name, FOLDER_FLAGS, dir_fd=above)
+        finally:
+            os.close(above)
     except FileNotFoundError as error:
         raise Refused("no-notebook") from error
     except OSError as error:
