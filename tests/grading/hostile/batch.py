@@ -34,8 +34,8 @@ from tutor_lib.grading.gradebook.fingerprint import fingerprint
 SECRETS = ("marigold", "tulip", "crocus", "SQLite format")
 EARLIER = "earlier"  # graded by hand, before the batch
 LIMITS = """
-c.Limits.cell_seconds = 4
-c.Limits.notebook_seconds = 16
+c.Limits.cell_seconds = 3
+c.Limits.notebook_seconds = 12
 c.Limits.memory_bytes = 400 << 20
 c.Limits.processes = 32
 c.Limits.file_bytes = 16 << 20
@@ -63,7 +63,7 @@ class Came:
     scores: dict[str, float] | None = None
     codes: frozenset[str] = frozenset()
     said: str = ""  # by the student's cells
-    page: str = ""  # the feedback
+    page: str = ""  # all that the feedback consists of
 
 
 @dataclass
@@ -124,7 +124,8 @@ def run(folder: Path, rows: Sequence[Row], workers: int = 2) -> Outcome:
         outcome.log += _nbgrader(course, "zip_collect", LAB)
     _grade_by_hand(course)
     with _watched(course, host, outcome):
-        outcome.log += _grade(course, workers, outcome)
+        grade = ["-m", "tutor_lib.grading.cli", "grade", LAB, "--workers", str(workers)]
+        outcome.log += _command(course, grade)
         outcome.log += _nbgrader(course, "generate_feedback", LAB)
         outcome.log += _nbgrader(course, "export")
     outcome.came = dict(_read(course, rows))
@@ -215,11 +216,6 @@ def _fingerprint(course: Path) -> dict[str, dict[str, list]]:
     return fingerprint(Course.open(course), LAB)
 
 
-def _grade(course: Path, workers: int, outcome: Outcome) -> str:
-    command = ["-m", "tutor_lib.grading.cli", "grade", LAB, "--workers", str(workers)]
-    return _command(course, command)
-
-
 def _nbgrader(course: Path, *words: str) -> str:
     return _command(course, ["-m", "nbgrader", *words])
 
@@ -246,9 +242,9 @@ def _read(course: Path, rows: Sequence[Row]) -> Iterator[tuple[str, Came]]:
             continue
         scores = {name: auto for name, auto, *_ in about["grade"] if name != "why"}
         codes = frozenset(code for code, _ in about["notes"])
-        page = course / "feedback" / row.student / LAB / f"{LAB}.html"
-        text = page.read_text() if page.exists() else ""
-        yield row.name, Came(scores, codes, _said(course, row), text)
+        files = (course / "feedback" / row.student / LAB).rglob("*")
+        page = "".join(path.read_text() for path in files if path.is_file())
+        yield row.name, Came(scores, codes, _said(course, row), page)
 
 
 def _said(course: Path, row: Row) -> str:

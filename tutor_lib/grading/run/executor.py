@@ -118,6 +118,8 @@ class _Trial:
     async def _both(self, cell: Cell) -> None:
         """A set-up of the lab's own. What the judge shows is what it shows."""
         kernels = [k for k in (self.student, self.judge) if not k.gone]
+        if not kernels:
+            return
         runs = [k.run(cell.source, *self._time(), cell.grade_id) for k in kernels]
         *_, ran = await asyncio.gather(*runs)
         self.outputs[cell.place] = ran.outputs
@@ -134,6 +136,8 @@ class _Trial:
             await asyncio.wait_for(asyncio.shield(serving), GRACE)
         if not serving.done():  # it does not want to end
             await self.student.end(Note("protocol", "It went on after its call.", cell.grade_id))
+        if lost := [o["evalue"] for o in ran.outputs if o.get("ename") in LOST]:
+            self.student.notes += self._unread(lost[0], cell)
         said = [o for o in (await serving).outputs if o["output_type"] == "stream"]
         self.outputs[cell.place] = [*({**o, "name": "stdout"} for o in said), *ran.outputs]
         if ran.done and cell.grade_id:
@@ -145,8 +149,6 @@ class _Trial:
         if ran.done:
             ran = await self._in_time(cell.source, cell, serving)
         await self.judge.run(DONE, GRACE)
-        if lost := [o["evalue"] for o in ran.outputs if o.get("ename") in LOST]:
-            self.student.notes += self._unread(lost[0], cell)
         return ran
 
     async def _in_time(self, code: str, cell: Cell, serving: Serving) -> Ran:
@@ -157,7 +159,7 @@ class _Trial:
         await asyncio.wait([running, serving], timeout=seconds, return_when=FIRST_COMPLETED)
         if serving.done() and not running.done():  # it serves no more: nobody will answer
             await self.student.end()
-            await asyncio.wait([running], timeout=GRACE)
+            await asyncio.wait([running], timeout=seconds)
         if not running.done():
             self.student.late(limit, cell.grade_id)
             await self.student.interrupt()

@@ -7,4 +7,4 @@ import os
 os.closerange(3, 4096)
 """
 ANSWERS = RIGHT
-CODES = {"cell-time"}
+CODES = {"died"}

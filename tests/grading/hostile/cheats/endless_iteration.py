@@ -1,11 +1,13 @@
-"""Returns what can be iterated over for ever."""
+"""Returns what can be iterated over for ever, and takes its time."""
 
 from tests.grading.probe import POINTS, RIGHT
 
 ANSWERS = RIGHT | {
-    "squares": """import itertools
+    "squares": """import time
 def squares(numbers):
-    return itertools.count()
+    while True:
+        time.sleep(0.1)
+        yield 1
 """,
 }
 SCORES = POINTS | {"squares_check": 0}

@@ -1,14 +1,11 @@
-"""Patches builtins: int, list, all, isinstance and their like."""
+"""Patches builtins that tests and graders use: all, any, sum, abs, round, sorted."""
 
 FIRST = """
 import builtins
 
-class Two(int):
-    def __new__(cls, *args):
-        return int.__new__(cls, 2)
-
-builtins.all = builtins.any = builtins.isinstance = lambda *args: True
-builtins.int = Two
-builtins.list = lambda *args: [1, 4]
-builtins.sum = builtins.min = builtins.max = lambda *args, **kwargs: 2
+builtins.all = builtins.any = builtins.callable = lambda *args: True
+builtins.abs = builtins.round = builtins.sum = lambda *args, **kwargs: 2
+builtins.sorted = lambda *args, **kwargs: [1, 4]
+builtins.AssertionError = builtins.Warning
 """
+CODES = {"protocol"}

@@ -12,4 +12,3 @@ for name in list(sys.modules):
     if name.split(".")[0] == "torch" or name.startswith("tutor_lib.grading.protocol"):
         sys.modules[name] = Fake(name)
 """
-CODES = {"protocol"}

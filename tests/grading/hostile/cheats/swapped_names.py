@@ -4,7 +4,7 @@ from tests.grading.probe import RIGHT, cell
 
 ANSWERS = {"claim": RIGHT["claim"]}
 SCORES = {"claim_check": 2}
-CODES = {"cells-restored", "metadata-restored"}
+CODES = {"cells-restored"}
 
 
 def edit(notebook):

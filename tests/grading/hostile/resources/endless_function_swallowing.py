@@ -1,12 +1,13 @@
-"""Loops for ever when it is called, and swallows interrupts; the other answers are right."""
+"""Sleeps for ever when it is called, and swallows interrupts; the other answers are right."""
 
 from tests.grading.probe import RIGHT
 
 ANSWERS = RIGHT | {
-    "Stack": """def Stack():
+    "Stack": """import time
+def Stack():
     while True:
         try:
-            while True: pass
+            time.sleep(60)
         except BaseException:
             pass
 """,

@@ -5,7 +5,7 @@ from tests.grading.probe import POINTS, RIGHT
 FIRST = """
 import sys
 while True:
-    sys.stdout.write("x" * 1000)
+    sys.stdout.write("x" * 300)
 """
 ANSWERS, SCORES = RIGHT, POINTS
 CODES = {"output"}

@@ -1,7 +1,7 @@
-"""Sends one message of 100 MB; what comes after it is right."""
+"""Sends one message of 20 MB; what comes after it is right."""
 
 from tests.grading.probe import POINTS, RIGHT
 
-FIRST = "display({'text/plain': 'x' * (100 << 20)}, raw=True)"
+FIRST = "display({'text/plain': 'x' * (20 << 20)}, raw=True)"
 ANSWERS, SCORES = RIGHT, POINTS
 CODES = {"output"}

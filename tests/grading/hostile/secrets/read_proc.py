@@ -11,7 +11,8 @@ for folder in glob.glob("/proc/[0-9]*"):
             print(error)
     for name in ("root", "cwd", "fd", "map_files", "task"):
         try:
-            print(name, [(f, os.path.realpath(f"{folder}/{name}/{f}")) for f in os.listdir(f"{folder}/{name}")])
+            files = os.listdir(f"{folder}/{name}")
+            print(name, [(file, os.readlink(f"{folder}/{name}/{file}")) for file in files])
         except OSError as error:
             print(error)
 for path in ("/proc/kcore", "/proc/kmsg", "/dev/mem", "/dev/kmsg", "/proc/sysrq-trigger"):

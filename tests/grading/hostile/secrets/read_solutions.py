@@ -3,7 +3,8 @@
 FIRST = """
 import os
 
-for base in (COURSE, "/proc/1/root" + COURSE, "/proc/1/cwd", "/proc/self/cwd", "..", "../..", "../../.."):
+for base in (COURSE, "/proc/1/root" + COURSE, "/proc/1/cwd", "/proc/self/cwd", "..", "../..",
+             "../../.."):
     for name in ("solutions/probe/probe.md", "build/source/probe/probe.ipynb", "labs"):
         try:
             path = f"{base}/{name}"

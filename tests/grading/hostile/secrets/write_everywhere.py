@@ -14,7 +14,8 @@ for target in targets:
             os.makedirs(os.path.dirname(prefix + target), exist_ok=True)
             with open(prefix + target, "ab") as file:
                 file.write(b"evil")
-            print("found", prefix + target)
+            # /tmp is its own: what it writes there, nobody else sees.
+            print("wrote" if target.startswith("/tmp/") else "found", prefix + target)
         except OSError as error:
             print(error)
 """
