@@ -1,6 +1,7 @@
 """Two sides of a link: the student's in a thread or a process, the judge's in the test."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 from tutor_lib.grading.protocol import far, judge
+
+
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """Interrupts work as in a terminal, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -57,7 +66,8 @@ def student(link):
 
 
 SERVE = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tutor_lib.grading.protocol import far
 exec(compile(sys.argv[1], "a student's cell", "exec"), globals())
 print("ready", flush=True)

@@ -26,6 +26,16 @@ def raw(kind, number, node, sizes=()) -> bytes:
     return wire.HEADER.pack(wire.MARK, len(text), sum(sizes)) + text + bytes(sum(sizes))
 
 
+def found(number, node) -> bytes:
+    """The answer that a name means this."""
+    return raw("told", number, ["tuple", True, node])
+
+
+def called(*parts) -> bytes:
+    """The wish that the judge calls something."""
+    return raw("call", 1, ["tuple", *parts])
+
+
 @pytest.fixture
 def hostile(link):
     """A student's side that answers the n-th question by what `script[n]` makes of its number."""
@@ -67,13 +77,14 @@ NONSENSE = {
     "a number as kind": lambda n: raw(7, n, None),
     "a question": lambda n: packed("name", 1, "check"),
     "a call of no function": lambda n: packed("call", 1, (3, (), {})),
-    "a call of a name": lambda n: raw("call", 1, ["tuple", ["named", "os", "_exit"], ["tuple", 1], ["dict"]]),
-    "a call with bad keywords": lambda n: raw("call", 1, ["tuple", ["yours", 1], ["tuple"], ["dict", 1, 2]]),
-    "a name to resolve": lambda n: raw("told", n, ["tuple", True, ["named", "os", "system"]]),
-    "a proxy of the wrong fields": lambda n: raw("told", n, ["tuple", True, ["mine", "1", True, "f", None]]),
-    "a proxy of true": lambda n: raw("told", n, ["tuple", True, ["mine", True, True, "f", None]]),
-    "a proxy of nothing": lambda n: raw("told", n, ["tuple", True, ["mine"]]),
-    "a function by a bad handle": lambda n: raw("told", n, ["tuple", True, ["yours", "x"]]),
+    "a call of a name": lambda n: called(["named", "os", "_exit"], ["tuple", 1], ["dict"]),
+    "a call with bad keywords": lambda n: called(["yours", 1], ["tuple"], ["dict", 1, 2]),
+    "a call with no list": lambda n: called(["yours", 1], 3, ["dict"]),
+    "a name to resolve": lambda n: found(n, ["named", "os", "system"]),
+    "a proxy of the wrong fields": lambda n: found(n, ["mine", "1", True, "f", None]),
+    "a proxy of true": lambda n: found(n, ["mine", True, True, "f", None]),
+    "a proxy of nothing": lambda n: found(n, ["mine"]),
+    "a function by a bad handle": lambda n: found(n, ["yours", "x"]),
     "no answer to a name": lambda n: packed("told", n, 3),
     "a lie about its type": lambda n: packed("told", n, (1, 3)),
     "an error that is none": lambda n: packed("failed", n, "ValueError"),
@@ -81,10 +92,10 @@ NONSENSE = {
     "an error of numbers": lambda n: packed("failed", n, ([1], "x", None)),
     "an error at no place": lambda n: packed("failed", n, (["ValueError"], "x", (1, 2, 3))),
     "an error with no message": lambda n: packed("failed", n, (["ValueError"], None, None)),
-    "deep nesting": lambda n: raw("told", n, ["tuple", True, json.loads("[" * 300 + "]" * 300)]),
+    "deep nesting": lambda n: found(n, json.loads("[" * 300 + "]" * 300)),
     "very deep nesting": lambda n: wire.HEADER.pack(wire.MARK, 200_000, 0) + b"[" * 200_000,
-    "too many things": lambda n: raw("told", n, ["tuple", True, ["list", *[0] * 1_000_001]]),
-    "too many lists": lambda n: raw("told", n, ["tuple", True, ["list", *[["list"]] * 1_000_001]]),
+    "too many things": lambda n: found(n, ["list", *[0] * 1_000_001]),
+    "too many lists": lambda n: found(n, ["list", *[["list"]] * 1_000_001]),
     "two answers": lambda n: 2 * packed("told", n, (True, 1)),
 }  # fmt: skip
 
@@ -105,24 +116,23 @@ def test_nonsense_ends_the_link_and_nothing_is_lent(hostile, name):
     assert "f" not in namespace
 
 
+@pytest.mark.parametrize("beside", [-1, 1, 10**30])
+def test_an_answer_to_another_question_is_not_passed_over(hostile, beside):
+    hostile(lambda n: packed("told", n + beside, (True, 1)) + packed("told", n, (True, 2)))
+    with pytest.raises(WireError, match="no open question"):
+        judge.lend(["f"], {})
+
+
 def test_interrupts_in_the_middle_of_a_frame_end_the_link_cleanly(hostile):
-    """The last byte never comes. The first interrupt is held back, the next ones are not."""
+    """The last byte never comes. The first interrupt is held back, the second is not."""
     hostile(lambda n: packed("told", n, (True, 1))[:-1], lambda n: b"x")
-    cut = threading.Event()
-
-    def interrupt():
-        while not cut.wait(0.05):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            thread.start()
-            judge.lend(["f"], {})
-        cut.set()
-    except KeyboardInterrupt:  # one more had come
-        cut.set()
-    thread.join()
+    timers = [threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT)) for wait in (0.3, 0.6)]
+    for timer in timers:
+        timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        judge.lend(["f"], {})
+    for timer in timers:
+        timer.join()
     with pytest.raises(StudentGone, match="does not answer"):
         judge.lend(["f"], {})
     judge.done({})
@@ -345,8 +355,8 @@ OVERWRITTEN = [
     "far.one = far.following = lambda iterator: 'no list'",
     "wire.pack = lambda *a: [b'garbage' * 100]",
     "import json; json.dumps = lambda *a, **k: '[\"told\", 1, [], true]'",
-    "far.Far.answer = lambda self, frame: self.link.shut()",
-    "far.Far.answer = lambda self, frame: 1 / 0",
+    "far.Far.attend = lambda self: self.link.shut()",
+    "far.Far.attend = lambda self: 1 / 0",
     "failures.told = lambda error: (['SystemExit', 'BaseException'], 'out')",
     "failures.told = lambda error: 1 / 0",
     "Link.send = lambda self, parts: self._socket.sendall(b'x' * 10**5)",
@@ -362,14 +372,15 @@ def f(x): return iter([x])
 {change}
 """)
     namespace: dict = {}
-    scored = False
-    with pytest.raises((RuntimeError, TypeError, AttributeError, AssertionError, KeyError)):
+
+    def test_cell():
         judge.lend(["f"], namespace)
         assert list(namespace["f"](SECRET)) == [SECRET + 1]
-        scored = True
+
+    with pytest.raises((RuntimeError, TypeError, AttributeError, AssertionError, KeyError)):
+        test_cell()
     judge.done(namespace)
     assert namespace == {}
-    assert not scored
 
 
 def test_an_import_of_the_far_side_is_cheap():

@@ -1,8 +1,11 @@
 """The same test code on the student's own objects and on proxies of them: equal outcomes."""
 
+import copy
 import gc
 import math
 import operator
+import pickle
+import sys
 import textwrap
 
 import numpy as np
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from tutor_lib.grading.protocol import far, judge
 from tutor_lib.grading.protocol.proxy import StudentCallable, StudentObject
+from tutor_lib.grading.protocol.session import _importable
 
 STUDENT = '''
 import collections, contextlib, math, torch
@@ -134,7 +138,7 @@ CELLS = {
     "a call": "result = mean(torch.arange(6.0).view(2, 3), 0, keep=True)",
     "names": "result = mean.__name__, mean.__doc__, Cache.__doc__, Cache.__qualname__",
     "data": "result = number, half, words, order, table, queue",
-    "callable": "result = callable(mean), callable(Cache), callable(Cache(3)), callable(Linear(1, 2))",
+    "callable": "result = [callable(x) for x in (mean, Cache, Cache(3), Linear(1, 2), number)]",
     "an instance": """
         cache = Cache(5)
         first = cache.update(torch.ones(2))
@@ -169,10 +173,19 @@ CELLS = {
         result = [isinstance(x, kind) for x in (cache, rolling, 3, None, torch.ones(1))
                   for kind in (Cache, Rolling, (int, Cache))]
     """,
-    "identity": "cache = Cache(2); result = same(cache) is cache, same(Cache) is Cache, cache == cache, cache == Cache(2), cache != 3",
-    "hash": "cache = Cache(2); result = len({cache, same(cache), Cache(2)}), {cache: 1}[same(cache)]",
+    "identity": """
+        cache = Cache(2)
+        result = same(cache) is cache, same(Cache) is Cache, cache == Cache(2), cache != 3
+    """,
+    "hash": """
+        cache = Cache(2)
+        result = len({cache, same(cache), Cache(2)}), {cache: 1}[same(cache)]
+    """,
     "arithmetic": "a, b = Value(2), Value(3); result = (a + b * b).data, (-a).data, abs(-a), a @ b",
-    "a module": "layer = Linear(3, 2); result = layer(torch.ones(1, 3)), layer.weight, dict(layer.named_parameters())",
+    "a module": """
+        layer = Linear(3, 2)
+        result = layer(torch.ones(1, 3)), layer.weight, dict(layer.named_parameters())
+    """,
     "a generator": "result = list(count(4)), sum(count(3)), [*zip(count(9), range(2))]",
     "a generator's next": "g = count(3); result = next(g), next(g), list(g), next(g, 'end')",
     "a generator's send": "g = count(3); result = g.send(None), g.send(1), g.close(), list(g)",
@@ -184,18 +197,31 @@ CELLS = {
     "a callback's error": "result = caught(lambda: int('x')), caught(lambda: [][0])",
     "a callback that asks": "result = apply(lambda n: apply(lambda m: list(count(m)), n + 1), 2)",
     "a bound method as callback": "seen = []; apply(seen.append, 3); result = seen",
-    "a library's function": "result = apply(torch.relu, torch.tensor([-1.0, 2.0])), apply(math.sqrt, 9), apply(int, '3')",
-    "their function to them": "result = apply(mean, torch.ones(3)), apply(Cache, 3).room, apply(make_adder(1), 1)",
+    "a library's function": """
+        result = apply(torch.relu, torch.tensor([-1.0])), apply(math.sqrt, 9), apply(int, "3")
+    """,
+    "a library": "result = same(math).sqrt(9)",
+    "their function to them": """
+        result = apply(mean, torch.ones(3)), apply(Cache, 3).room, apply(make_adder(1), 1)
+    """,
     "a function that comes back": "f = lambda: 3; result = same(f) is f, same(f)()",
     "a with block": "with opened(3) as inside:\n    result = list(inside)",
-    "a subclass of dict": "result = named['a'], len(named), list(named), list(named.items()), sorted(names), bool(empty), named.get('b')",
+    "a subclass of dict": """
+        result = named["a"], len(named), list(named), list(named.items()), named.get("b")
+        result += sorted(names), bool(named), bool(empty)
+    """,
     "ValueError": "result = fails(ValueError, 'why')",
     "KeyError": "result = fails(KeyError, 'key')",
     "IndexError": "result = Cache(2)[5]",
     "StopIteration": "result = fails(StopIteration, 3)",
     "OSError": "result = fails(FileNotFoundError, 2, 'gone')",
-    "a method of a built-in type": "result = apply(str.upper, 'a'), apply(torch.Tensor.abs, torch.tensor(-1))",
-    "UnicodeError": "try:\n    apply(bytes.decode, b'\\xff')\nexcept UnicodeError as error:\n    result = str(error)",
+    "a built-in type's method": "result = apply(str.upper, 'a'), apply(torch.Tensor.abs, half)",
+    "UnicodeError": """
+        try:
+            apply(bytes.decode, b"\\xff")
+        except UnicodeError as error:
+            result = str(error)
+    """,
     "an error of no message": "result = fails(NotImplementedError)",
     "torch's error": "result = mean(torch.ones(2, 3), 7)",
     "TypeError: arguments": "result = mean()",
@@ -203,8 +229,17 @@ CELLS = {
     "TypeError: no iterator": "result = next(Cache(2))",
     "TypeError: no length": "result = len(Value(3))",
     "AttributeError": "result = Cache(2).nothing",
-    "a class of their own": "try:\n    Cache(1).update(torch.ones(2))\nexcept ValueError as error:\n    result = str(error)",
-    "pytest": "with pytest.raises(ValueError, match='no room'):\n    Cache(1).update(torch.ones(2))\nresult = 1",
+    "a class of their own": """
+        try:
+            Cache(1).update(torch.ones(2))
+        except ValueError as error:
+            result = str(error)
+    """,
+    "pytest": """
+        with pytest.raises(ValueError, match="no room"):
+            Cache(1).update(torch.ones(2))
+        result = 1
+    """,
     "NameError": "result = nothing_of_theirs",
 }  # fmt: skip
 
@@ -345,9 +380,6 @@ def test_what_cannot_be_carried_is_named_and_does_no_harm(student, value):
 
 
 def test_a_proxy_cannot_be_copied_or_inherited_from(student):
-    import copy
-    import pickle
-
     lent = student(STUDENT)
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="cannot be copied"):
@@ -398,8 +430,9 @@ def test_iteration_ends_somewhere(student, monkeypatch):
 
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=9),
-    st.complex_numbers(), st.just(...), st.integers().map(lambda n: n << 900),
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+    st.binary(max_size=9), st.complex_numbers(), st.just(...),
+    st.integers().map(lambda n: n << 900),
 )  # fmt: skip
 KEYS = st.one_of(st.integers(), st.text(max_size=5), st.tuples(st.integers(), st.text(max_size=2)))
 DATA = st.recursive(
@@ -434,7 +467,36 @@ def the_same_again(student):
 
 def test_the_names_that_the_judge_calls_there_can_be_imported():
     """Else they would go as functions of the judge's, and be called here."""
-    from tutor_lib.grading.protocol.session import _importable
-
     functions = [far.itself, far.following, far.one, far.entered, far.left, getattr, operator.add]
     assert all(map(_importable, functions))
+
+
+def test_what_is_the_judges_own_is_not_looked_up_there(monkeypatch):
+    """The student's __main__ is another: a function of the same name there is not the judge's."""
+    main = sys.modules["__main__"]
+    function = eval("lambda: 3", {"__name__": "__main__"})
+    function.__qualname__ = "helper"
+    monkeypatch.setattr(main, "helper", function, raising=False)
+    assert main.helper.__module__ == "__main__"
+    assert _importable(function) is None
+    assert _importable(main) is None
+
+
+def test_only_the_thread_that_serves_calls_back(student):
+    lent = student("""
+        import threading
+        def elsewhere(f):
+            seen = []
+            def call():
+                try:
+                    f()
+                except RuntimeError as error:
+                    seen.append(str(error))
+            thread = threading.Thread(target=call)
+            thread.start()
+            thread.join()
+            return seen
+    """)
+    (told,) = lent["elsewhere"](lambda: 3)
+    assert "only be called from the main thread" in told
+    assert lent["elsewhere"](list) == []

@@ -1,8 +1,10 @@
 """The judge: tests run in one kernel, and call what the student wrote in another.
 
-wire      values ↔ frames            arrays    tensors and arrays in them
-failures  errors ↔ names and words   link      frames over a socket
-talk      questions and answers      far       the student's side
-proxy     what stands for the student's objects
-judge     the judge's side           names     whose name is whose, read from the cells
+judge     lend the student's names to a test cell, and take them back
+session   the judge's side of the link     far       the student's side
+proxy     what stands for an object of the student's
+talk      questions and answers            failures  errors as they travel
+link      frames over a socket             held      interrupts, kept from doing harm
+wire      frames                           values    what is in them
+arrays    tensors and arrays               names     whose name is whose, read from the cells
 """

@@ -5,6 +5,7 @@ judge relies on is decided here.
 """
 
 import collections
+import contextlib
 import importlib
 import itertools
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tutor_lib.grading.protocol import failures, wire
+from tutor_lib.grading.protocol.held import let_through
 from tutor_lib.grading.protocol.link import HungUp, Link
 from tutor_lib.grading.protocol.talk import CALL, DROP, NAME, Talk, resolved
 from tutor_lib.grading.protocol.values import WireError
@@ -38,11 +40,13 @@ def serve(namespace: dict[str, Any] | None = None, link: int | None = None) -> N
     side = _sides.get(key) or _sides.setdefault(key, Far(Link(number)))
     try:
         side.serve(sys.modules["__main__"].__dict__ if namespace is None else namespace)
-    except (HungUp, WireError):
+    except BaseException as error:
         del _sides[key]
-    except BaseException:  # else the judge would wait for ever
-        _sides.pop(key).link.shut()
-        raise
+        side.link.shut()
+        with contextlib.suppress(OSError):  # by its number, if the student's code closed the other
+            Link(number).shut()  # else the judge would wait for ever
+        if not isinstance(error, HungUp | WireError):
+            raise
 
 
 class Callback:
@@ -66,17 +70,17 @@ class Far(Talk):
         self._sent: collections.Counter[int] = collections.Counter()
         self._next = itertools.count(1)
         self._namespace: dict[str, Any] = {}
-        self._thread, self._is_done = 0, False
+        self._thread, self._is_done, self._is_running = 0, False, False
 
     def serve(self, namespace: dict[str, Any]) -> None:
         """Answer until the judge is done. Raises HungUp or WireError if the link has ended."""
         self._namespace, self._thread = namespace, threading.get_ident()
         self._is_done = False
-        while not self._is_done:
-            try:
-                self.attend()
-            except KeyboardInterrupt:  # none of the student's code was running
-                pass
+        with let_through(lambda: self._is_running):
+            while not self._is_done:
+                self._is_running = False
+                with contextlib.suppress(KeyboardInterrupt):  # it came too late for its code
+                    self.attend()
 
     def do(self, frame: wire.Frame) -> Any:
         """Look up, call, let go, or end."""
@@ -84,12 +88,18 @@ class Far(Talk):
             name = self.read(frame)
             return name in self._namespace, self._namespace.get(name)
         if frame.kind == CALL:
-            function, args, kwargs = self.read(frame)
-            return function(*args, **kwargs)
+            return self._run(*self.read(frame))
         if frame.kind == DROP:
             return self._drop(self.read(frame))
         self._is_done = True
         return None
+
+    def _run(self, function: Any, args: Any, kwargs: Any) -> Any:
+        before, self._is_running = self._is_running, True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._is_running = before
 
     def after(self, error: BaseException) -> None:
         """Go on, after SystemExit and KeyboardInterrupt too."""
