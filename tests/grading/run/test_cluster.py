@@ -15,8 +15,8 @@ from tests.grading import probe
 from tutor_lib.grading.gradebook.course import Course
 from tutor_lib.grading.gradebook.fingerprint import fingerprint
 
-STUDENTS = 13
-SLOW = "import time\ntime.sleep(1)\n"
+STUDENTS = 9
+SLOW = "import time\ntime.sleep(0.3)\n"
 
 
 def dask(folder, *command):
