@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -51,6 +52,28 @@ def test_where_bubblewrap_fails(monkeypatch, public, warm):
     monkeypatch.setenv("PATH", f"{public}:/usr/bin:/bin")
     with pytest.raises(SandboxError, match="No permissions to create new namespace"):
         _start(Sandbox((), warm=warm))
+
+
+@pytest.fixture
+def without_nesting(cold, public, monkeypatch):
+    """As where a security module lets bubblewrap make namespaces, and nobody inside it."""
+    fake = public / "bwrap"
+    fake.write_text(f'#!/bin/sh\nexec {shutil.which("bwrap")} --disable-userns "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{public}:/usr/bin:/bin")
+
+
+def test_without_nested_namespaces_a_kernel_starts_cold(without_nesting, start):
+    sandbox = Sandbox(())
+    assert start(sandbox).run("print(6 * 7)").text == "42\n"
+    assert sandbox.warm is False
+    assert "unshare" in sandbox.refusal
+    sandbox.end()
+
+
+def test_who_wants_warm_kernels_alone_is_refused(without_nesting):
+    with pytest.raises(SandboxError, match=r"cannot work here: .*unshare"):
+        _start(Sandbox((), warm=True))
 
 
 def test_elsewhere_than_linux(monkeypatch):

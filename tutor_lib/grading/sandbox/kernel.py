@@ -1,5 +1,6 @@
 """From a process that has imported everything to an IPython kernel without rights."""
 
+import contextlib
 import json
 import os
 import random
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tutor_lib.grading.limits import Limits
-from tutor_lib.grading.sandbox import linux
+from tutor_lib.grading.sandbox import linux, seccomp
 from tutor_lib.grading.sandbox.bwrap import OWN
 from tutor_lib.grading.sandbox.guest import Request
 
@@ -52,7 +53,11 @@ def _prepare(request: Request, link: int | None, inner: int) -> None:
         os.set_inheritable(link, False)
         os.environ["TUTOR_LINK"] = str(link)
     linux.be_inspectable(True)  # by the supervisor
+    # Where memory runs out on the whole machine, kernels go first.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     linux.give_up_privileges()
+    seccomp.refuse()
     _reseed()
 
 

@@ -44,12 +44,12 @@ class SandboxProvisioner(KernelProvisionerBase):
         self._sandbox: Sandbox = kwargs.pop("sandbox", None) or shared()
         self._guest: Guest = kwargs.pop("guest", None) or Guest()
         if self._folder is None:
-            self._folder = self._sandbox.new_folder()
-        self._connect(self.parent, self._folder)
+            self._folder = await asyncio.to_thread(self._sandbox.new_folder)
+        self._connect(self.parent, str(self._folder))
         return await super().pre_launch(cmd=[], **kwargs)
 
-    def _connect(self, manager: Any, folder: Path) -> None:
-        manager.transport, manager.ip = "ipc", str(folder / "k")
+    def _connect(self, manager: Any, folder: str) -> None:
+        manager.transport, manager.ip = "ipc", f"{folder}/k"
         for number, channel in enumerate(CHANNELS, start=1):
             setattr(manager, f"{channel}_port", number)
         # Beside the kernel's folder, not in it: root writes no file where a student could link.

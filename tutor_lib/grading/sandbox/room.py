@@ -6,7 +6,6 @@ of that one's process 1: who has asked for such a namespace can start no thread 
 furnishes the rest. All raise OSError where the machine does not let namespaces be nested.
 """
 
-import contextlib
 import fcntl
 import os
 import socket
@@ -72,9 +71,6 @@ def furnish(folder: str, disk_bytes: int) -> None:
                 "newinstance,ptmxmode=0666,mode=620")  # fmt: skip
     linux.mount("proc", "/proc", "proc", _PLAIN | linux.NOEXEC)
     _write("/proc/sys/user/max_user_namespaces", "0")
-    # Segments that no process holds count for nobody; older kernels do not let us forbid them.
-    with contextlib.suppress(OSError):
-        _write("/proc/sys/kernel/shmmni", "0")
     _raise_loopback()
 
 

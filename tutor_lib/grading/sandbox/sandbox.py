@@ -75,17 +75,18 @@ class Sandbox:
         return manager
 
     def new_folder(self) -> Path:
-        """A folder for one kernel's sockets. Raises SandboxError if its path is too long."""
-        folder = self._base() / "kernels" / secrets.token_hex(4)
-        if len(os.fsencode(folder / "k-5")) > SOCKET_PATH:
-            raise SandboxError(f"{folder} is too long for a socket: set TMPDIR to a shorter path")
+        """A folder for one kernel's sockets, once it is known where it must be.
+
+        Waits for the template, if there is none yet. Raises SandboxError.
+        """
+        with self._lock:
+            self._start()
+            folder = self._base() / "kernels" / secrets.token_hex(4)
         _make(folder)
         return folder
 
     def run(self, request: Request, link: int | None) -> Running:
-        """Start a kernel and wait for it. Raises SandboxError."""
-        with self._lock:
-            self._start()
+        """Start a kernel in a new folder, and wait for it. Raises SandboxError."""
         ours, theirs = socket.socketpair()
         with theirs:
             if self.warm:
@@ -123,7 +124,9 @@ class Sandbox:
             self._outer = []
 
     def _start(self) -> None:
-        """Have a template, where there can be one."""
+        """Have a template, where there can be one; if somebody has ended it, another."""
+        if self._template and self._template.poll() is not None:
+            self.end()
         if self._control or self.warm is False:
             return
         _check_machine()
@@ -138,7 +141,9 @@ class Sandbox:
         ours.close()
         if "refused" not in said or self.warm:
             _wait(process)
-            raise SandboxError(f"bubblewrap cannot work here.{self._said()}\n{INSTALL}")
+            why = said.get("refused", "no template came")
+            raise SandboxError(f"bubblewrap cannot work here: {why}.{self._said()}\n{INSTALL}")
+        self.end()  # the template takes the folder along
         self.warm, self.refusal = False, said["refused"]
 
     def _first_line(self, control: socket.socket) -> Mapping[str, Any]:
@@ -170,19 +175,16 @@ class Sandbox:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
+            start_new_session=True,  # Ctrl-C in a terminal is for the owner to handle
         )
         self._outer = [p for p in self._outer if p.poll() is None] + [process]
         return process
 
     def _base(self) -> Path:
-        """This sandbox's folder: open to the user inside, closed to everybody else.
-
-        If somebody has ended the template, everything begins anew.
-        """
+        """This sandbox's folder: open to the user inside, closed to everybody else."""
         with self._lock:
-            if self._template and self._template.poll() is not None:
-                self.end()
             if self._folder is None:
+                _check_length(tempfile.gettempdir())
                 self._folder = tempfile.TemporaryDirectory(prefix="tutor-")
                 self._log = tempfile.TemporaryFile()
                 for folder in ("", "open", "kernels", f"kernels/{PROBE}"):
@@ -210,6 +212,13 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         return
     process.kill()
     process.wait()
+
+
+def _check_length(parent: str) -> None:
+    """Raise SandboxError if sockets below `parent` would have too long a path."""
+    longest = os.path.join(parent, "tutor-12345678", "kernels", "12345678", "k-5")
+    if len(os.fsencode(longest)) > SOCKET_PATH:
+        raise SandboxError(f"{parent} is too long for a socket: set TMPDIR to a shorter path")
 
 
 def _check_machine() -> None:

@@ -23,6 +23,10 @@ from tutor_lib.grading.sandbox.guest import Request
 from tutor_lib.grading.sandbox.init import be_init
 from tutor_lib.grading.sandbox.supervisor import Supervisor
 
+# What IPython imports when a kernel starts, and what its first cell, warning or error needs.
+READY = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPython.core.debugger",
+         "IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic",
+         "tornado.platform.asyncio", "pexpect")  # fmt: skip
 PROBE = "probe"  # a folder among the kernels' that is there from the start
 
 
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def warm_up(modules: Sequence[str]) -> None:
     """Import the kernel and `modules`, and make the result fit to be forked."""
-    for module in ("ipykernel.kernelapp", "ipykernel.ipkernel", *modules):
+    for module in (*READY, *modules):
         importlib.import_module(module)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
