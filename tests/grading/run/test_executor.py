@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.grading.run.conftest import both, codes, descendants, errors, student, tested, text
+from tests.grading.run.small import both, codes, descendants, errors, judged, student, text
 from tutor_lib.grading.limits import MIB, Limits
 
 pytestmark = pytest.mark.xdist_group("executor")  # one sandbox for all
@@ -13,9 +13,9 @@ pytestmark = pytest.mark.xdist_group("executor")  # one sandbox for all
 def test_only_a_test_that_ends_without_an_error_is_finished(run):
     result = run(
         student("def double(x): return 2 * x"),
-        tested("assert double(21) == 42", "double"),
-        tested("assert double(21) == 43", "double"),
-        tested("double(4)", "double"),
+        judged("assert double(21) == 42", "double"),
+        judged("assert double(21) == 43", "double"),
+        judged("double(4)", "double"),
         student("double(1)"),
     )
     assert result.finished == {"test1", "test3"}
@@ -29,9 +29,9 @@ def test_each_kernel_runs_what_is_its_own(run):
     result = run(
         both("shared = 1"),
         student("shared += 1; mine = 5"),
-        tested("ours = shared; assert 'mine' not in globals()"),
+        judged("ours = shared; assert 'mine' not in globals()"),
         student("print(shared, 'ours' in globals())"),
-        tested("assert ours == shared == 1"),
+        judged("assert ours == shared == 1"),
     )
     assert result.finished == {"test2", "test4"}
     assert text(result, 3) == "2 False\n"
@@ -48,7 +48,7 @@ def test_a_result_is_the_same_each_time(run):
         student(
             "import random\nprint(random.random(), hash('x'))\ndef roll(): return random.random()"
         ),
-        tested("print(roll())", "roll"),
+        judged("print(roll())", "roll"),
     ]
     first, second = run(*cells), run(*cells)
     assert first.outputs == second.outputs
@@ -58,7 +58,7 @@ def test_a_result_is_the_same_each_time(run):
 def test_what_the_student_prints_while_it_is_judged_comes_first(run):
     result = run(
         student("import sys\ndef f():\n    print('out')\n    print('err', file=sys.stderr)"),
-        tested("f()\nprint('judged')", "f"),
+        judged("f()\nprint('judged')", "f"),
     )
     assert [(o["name"], o["text"]) for o in result.outputs[1]] == [
         ("stdout", "out\n"), ("stdout", "err\n"), ("stdout", "judged\n"),
@@ -68,7 +68,7 @@ def test_what_the_student_prints_while_it_is_judged_comes_first(run):
 def test_files_lie_beside_the_student_alone(run):
     result = run(
         student("def f(): return open('data/a.txt').read()"),
-        tested("import os\nassert f() == 'hello' and not os.path.exists('data')", "f"),
+        judged("import os\nassert f() == 'hello' and not os.path.exists('data')", "f"),
         files={"data/a.txt": b"hello"},
     )
     assert result.finished == {"test1"}
@@ -82,9 +82,9 @@ def test_the_seed_is_told(run):
 def test_what_was_finished_before_the_end_stays(run):
     result = run(
         student("def f(): return 1"),
-        tested("assert f() == 1", "f"),
+        judged("assert f() == 1", "f"),
         student("import os; os._exit(3)"),
-        tested("assert f() == 1", "f"),
+        judged("assert f() == 1", "f"),
         student("print('still here')"),
     )
     assert result.finished == {"test1"}
@@ -96,8 +96,8 @@ def test_what_was_finished_before_the_end_stays(run):
 def test_it_ends_while_it_is_judged(run):
     result = run(
         student("import os\ndef f(): os._exit(3)\ndef g(): return 1"),
-        tested("f()", "f"),
-        tested("assert g() == 1", "g"),
+        judged("f()", "f"),
+        judged("assert g() == 1", "g"),
     )
     assert result.finished == frozenset()
     assert codes(result) == ["died"]
@@ -107,8 +107,8 @@ def test_it_ends_while_it_is_judged(run):
 def test_an_interrupted_call_leaves_the_rest(run):
     result = run(
         student("def f():\n    while True: pass\ndef g(): return 1"),
-        tested("f()", "f"),
-        tested("assert g() == 1", "g"),
+        judged("f()", "f"),
+        judged("assert g() == 1", "g"),
         limits=Limits(cell_seconds=1),
     )
     assert result.finished == {"test2"}
@@ -118,14 +118,14 @@ def test_an_interrupted_call_leaves_the_rest(run):
 def test_a_judge_that_hangs_ends_too(run):
     """Its lab's fault: nobody scores, and the batch goes on."""
     start = time.monotonic()
-    result = run(tested("while True: pass"), tested("x = 1"), limits=Limits(cell_seconds=1))
+    result = run(judged("while True: pass"), judged("x = 1"), limits=Limits(cell_seconds=1))
     assert "test0" not in result.finished
     assert "cell-time" in codes(result)
     assert time.monotonic() - start < 40
 
 
 def test_a_judge_that_dies_scores_nothing(run):
-    result = run(tested("import os; os._exit(1)"), tested("x = 1"), both("y = 1"))
+    result = run(judged("import os; os._exit(1)"), judged("x = 1"), both("y = 1"))
     assert result.finished == frozenset()
     assert "died" in codes(result)
 
@@ -133,23 +133,23 @@ def test_a_judge_that_dies_scores_nothing(run):
 def test_both_are_gone_and_there_is_a_result(run):
     """A set-up cell after both kernels had ended was once an error of grading itself."""
     result = run(
-        tested("import os; os._exit(1)"),
+        judged("import os; os._exit(1)"),
         student("import os; os._exit(1)"),
         both("y = 1"),
-        tested("y"),
+        judged("y"),
     )
     assert result.finished == frozenset()
     assert {*codes(result)} == {"died"}
 
 
 def test_a_set_up_that_fails_is_no_fault_of_the_students(run):
-    assert codes(run(both("1 / 0"), tested("x = 1"))) == ["grader"]
+    assert codes(run(both("1 / 0"), judged("x = 1"))) == ["grader"]
 
 
 def test_the_notebooks_time_is_up(run):
     slow = [student("import time; time.sleep(0.6)")] * 6
     limits = Limits(cell_seconds=5, notebook_seconds=2)
-    result = run(tested("x = 1"), *slow, tested("x = 1"), limits=limits)
+    result = run(judged("x = 1"), *slow, judged("x = 1"), limits=limits)
     assert result.finished == {"test0"}
     assert {*codes(result)} == {"notebook-time"}
 
@@ -157,7 +157,7 @@ def test_the_notebooks_time_is_up(run):
 def test_one_slow_cell_is_told_by_its_own_limit(run):
     result = run(
         student("import time; time.sleep(60)"),
-        tested("x = 1"),
+        judged("x = 1"),
         limits=Limits(cell_seconds=1, notebook_seconds=60),
     )
     assert codes(result) == ["cell-time"]
@@ -171,7 +171,7 @@ def test_no_answer_to_the_judge_is_not_waited_for(run):
     result = run(
         student("get_ipython().input_transformers_cleanup.append(lambda lines: ['pass'])"),
         student("def f(): return 1"),
-        tested("assert f() == 1", "f"),
+        judged("assert f() == 1", "f"),
         limits=Limits(cell_seconds=60),
     )
     assert result.finished == frozenset()
@@ -193,7 +193,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_is_stopped_and_the_next_cell_is_heard(run, name):
-    result = run(student(FLOODS[name]), student("print('next')"), tested("x = 1"))
+    result = run(student(FLOODS[name]), student("print('next')"), judged("x = 1"))
     assert "output" in codes(result)
     assert len(str(result.outputs)) < 300_000
     assert result.finished == {"test2"}
@@ -213,7 +213,7 @@ while True:
     except BaseException:
         pass"""
     start = time.monotonic()
-    result = run(student(source), tested("x = 1"), limits=Limits(output_bytes=50_000))
+    result = run(student(source), judged("x = 1"), limits=Limits(output_bytes=50_000))
     assert codes(result) == ["output"]
     assert result.finished == frozenset()
     assert time.monotonic() - start < 30
@@ -229,19 +229,19 @@ for parent in ([], 7, None, "x", {"msg_id": []}):
     for socket in (kernel.iopub_socket, kernel.shell_stream.socket):
         socket.send_multipart([b"x", b"<IDS|MSG>", kernel.session.sign(parts), *parts])
 """
-    result = run(student(source), student("print('next')"), tested("x = 1"))
+    result = run(student(source), student("print('next')"), judged("x = 1"))
     assert result.finished == {"test2"}
     assert text(result, 1) == "next\n"
 
 
 def test_nothing_is_left_of_a_bundle(run):
     before = {process.pid for process in descendants()}
-    run(student("import os, time\nif os.fork() == 0: time.sleep(600)"), tested("x = 1"))
+    run(student("import os, time\nif os.fork() == 0: time.sleep(600)"), judged("x = 1"))
     now = {process.pid for process in descendants()}
     assert len(now - before) <= 2  # the template, if this was the first
 
 
 def test_memory_of_all_processes_is_limited(run):
-    result = run(student("import time\nx = bytearray(200 << 20)\ntime.sleep(9)"), tested("x = 1"),
+    result = run(student("import time\nx = bytearray(200 << 20)\ntime.sleep(9)"), judged("x = 1"),
                  limits=Limits(memory_bytes=100 * MIB))  # fmt: skip
     assert codes(result) == ["memory"]

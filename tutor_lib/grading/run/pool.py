@@ -6,6 +6,7 @@ under way is run again, by itself.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
@@ -44,6 +45,7 @@ class LocalPool:
         if self.slots < 1:
             raise ValueError(f"workers should be 1 or more, got {workers}")
         self.workers: list[Worker] = []
+        self.lock = threading.Lock()
 
     def run(self, bundles: Iterable[tuple[Name, Bundle]]) -> Iterator[tuple[Name, Result]]:
         """See `Pool`."""
@@ -57,14 +59,23 @@ class LocalPool:
             yield from ahead(bundles, submit, 2 * self.slots)
 
     def _run(self, number: int, text: str) -> Result:
+        worker = self.workers[number]
         try:
-            return self.workers[number].run(text)
+            return worker.run(text)
         except SandboxError:
             raise
         except WorkerDied:
+            self._replace(number, worker)
             return _alone(text)
         except RuntimeError as error:
             return failed(str(error))
+
+    def _replace(self, number: int, dead: Worker) -> None:
+        """Have a new worker in place of one that has died, once for all that it had under way."""
+        with self.lock:
+            if self.workers[number] is dead:
+                dead.close()
+                self.workers[number] = Worker(dead.slots)
 
     def close(self) -> None:
         """See `Pool`."""

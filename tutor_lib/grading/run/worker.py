@@ -37,7 +37,7 @@ class Worker:
     def __init__(self, slots: int) -> None:
         command = [sys.executable, "-m", __name__, str(slots)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.lock, self.number = threading.Lock(), 0
+        self.slots, self.lock, self.number = slots, threading.Lock(), 0
         self.waiting: dict[int, Future[dict[str, Any]]] = {}
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -116,14 +116,15 @@ class _Server:
 
     async def _answer(self, wanted: dict[str, Any]) -> None:
         async with self.slots:
-            answer = {"id": wanted["id"]} | await self._run(Bundle.from_json(wanted["bundle"]))
+            answer = {"id": wanted["id"]} | await self._run(wanted["bundle"])
         self.answers.write(json.dumps(answer).encode() + b"\n")
         self.answers.flush()
 
-    async def _run(self, bundle: Bundle) -> dict[str, str]:
-        if bundle.imports not in self.sandboxes:
-            self.sandboxes[bundle.imports] = Sandbox(imports=bundle.imports)
+    async def _run(self, text: str) -> dict[str, str]:
         try:
+            bundle = Bundle.from_json(text)
+            if bundle.imports not in self.sandboxes:
+                self.sandboxes[bundle.imports] = Sandbox(imports=bundle.imports)
             return {"result": store.to_json(await execute(bundle, self.sandboxes[bundle.imports]))}
         except SandboxError as error:
             return {"refused": str(error)}
