@@ -100,6 +100,25 @@ def test_an_even_load_fits_a_capacity_factor_of_one():
         assert (room - 1) * n_experts < factor * n_tokens * k <= room * n_experts
 
 
+class Always(Draw):
+    """Draws the same number always."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def ids(self, high, *shape):
+        return torch.full(shape, self.n)
+
+
+def test_no_draw_of_sizes_lets_a_mistake_in_the_capacity_pass():
+    """With one in five seeds, whoever rounded up before multiplying by k lost nothing."""
+    (part,) = E["expert_capacity"].parts
+    for mistake in E["expert_capacity"].misconceptions:
+        for n in range(50):
+            sizes = part.cases(Always(n))
+            assert any(mistake.wrong(*s) != part.exercise.reference(*s) for s in sizes), n
+
+
 def test_parameters_are_those_of_the_layer():
     for d_model, d_ff, n_experts, k in cases("parameter_counts"):
         with torch.device("meta"):

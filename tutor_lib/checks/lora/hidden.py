@@ -61,7 +61,8 @@ def marked(
 
 # --- whole models -------------------------------------------------------------------------------
 
-# A module by its parts: ("Linear", 5, 3) is nn.Linear(5, 3), ("Parameter", 3) three numbers.
+# A module by its parts: ("Linear", 5, 3) is nn.Linear(5, 3), ("Parameter", 3) three numbers, a
+# list an nn.Sequential, a mapping a module whose parts have these names.
 Plan = Mapping[str, Any]
 
 
@@ -79,6 +80,8 @@ def _grown(plan: Any) -> Any:
         kind, *sizes = plan
         is_bare = kind == "Parameter"
         return nn.Parameter(torch.zeros(sizes)) if is_bare else getattr(nn, kind)(*sizes)
+    if isinstance(plan, list):
+        return nn.Sequential(*map(_grown, plan))
     module = nn.Module()
     for name, part in plan.items():
         setattr(module, name, _grown(part))

@@ -21,6 +21,7 @@ def _sizes(draw: Draw) -> list[Arguments]:
         (101 + n, 7, 3, 1.0),
         (53 + n, 5, 2, 1.5),
         (29, 13, 2, 1.25),
+        (33, 13, 2, 1.25),  # to round before k or the factor comes in gives one more
         (64, 8, 2, 1.0),  # nothing to round
         (97 + n, 11, 1, 0.75),
         (3, 31, 1, 1.0),  # less than one each
