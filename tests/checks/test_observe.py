@@ -1,5 +1,7 @@
 """A check across two kernels: the same words as in one, and nothing to be gained by lying."""
 
+import socket
+import subprocess
 import sys
 import warnings
 
@@ -258,3 +260,42 @@ def test_hidden_tests_run_functions_beside_the_answer(kernels, capsys):
             fail_after_using(student, notebook, stub)
     assert notebook["attention_scores"] is stub
     assert capsys.readouterr().err == ""
+
+
+# --- in two processes ---------------------------------------------------------------------------
+
+REWRITES = """
+import torch
+from tutor_lib.checks import compare, diagnose, lab, probe, trial
+from tutor_lib.grading.protocol import far
+
+compare.agree = trial.agree = compare.matches = trial.matches = lambda *_: True
+diagnose.Part.judge = probe.learns = lab.Lab.check = lambda *_: None
+torch.allclose = torch.equal = lambda *_, **__: True
+torch.testing.assert_close = lambda *_, **__: None
+
+def wrong(x, dim):
+    return torch.sigmoid(x)
+
+def right(x, dim):
+    e = (x - x.amax(dim, keepdim=True)).exp()
+    return e / e.sum(dim, keepdim=True)
+
+far.serve()
+"""
+
+
+def test_who_rewrites_the_checks_in_his_own_kernel_gains_nothing(monkeypatch, capsys):
+    ours, theirs = socket.socketpair()
+    monkeypatch.setenv("TUTOR_LINK", str(theirs.fileno()))
+    command = [sys.executable, "-c", REWRITES]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]):
+        theirs.close()
+        monkeypatch.setenv("TUTOR_LINK", str(ours.fileno()))
+        namespace = {}
+        judge.lend(["wrong", "right"], namespace)
+        with pytest.raises(NotYet, match="sigmoid of each value on its own"):
+            LAB.check("softmax", namespace["wrong"])
+        LAB.check("softmax", namespace["right"])
+        judge.done(namespace)
+    assert "✓ softmax: right" in capsys.readouterr().out
