@@ -90,7 +90,7 @@ def test_usage_is_told(kernel):
     kernel.run("time.sleep(1.5)")
     seconds, memory = kernel.manager.provisioner.usage()
     assert 0.4 < seconds < 10
-    assert 100 * MIB < memory < 250 * MIB, "the template's pages are not the student's"
+    assert 100 * MIB < memory < 150 * MIB, "the template's pages are not the student's"
 
 
 def test_an_end_that_was_asked_for_is_no_accident(kernel):
