@@ -130,7 +130,7 @@ def test_tensors_of_every_dtype(dtype):
     grid = (raw % 2).bool() if dtype is torch.bool else raw.view(dtype)
     grid = grid.reshape(2, 3)
     # An odd number of bytes in front: the tensor's own are not aligned in the frame.
-    for tensor in (grid, grid.T, grid[:, 1:], grid[0, 0], grid[:0], grid.expand(4, 2, 3)):
+    for tensor in (grid, grid.T, grid[:, 1:], grid[0, 0], grid[:0], grid.expand(4, 2, 3), grid[0, 0].expand(1)):
         _, got = carried((b"odd", tensor))
         assert (got.dtype, got.shape, got.device) == (tensor.dtype, tensor.shape, tensor.device)
         assert bits(got) == bits(tensor)

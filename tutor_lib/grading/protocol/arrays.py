@@ -42,7 +42,9 @@ def _put_tensor(torch: Any, writer: Any, value: Any) -> list[Any] | None:
     if value.is_meta:
         return ["meta", *about]
     writer.claim(value.numel() * value.element_size())  # before an expanded view is written out
-    flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    whole = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    # Not reshape: a single number that was expanded keeps a stride of 0, which has no bytes.
+    flat = whole.as_strided((whole.numel(),), (1,))
     return ["tensor", writer.beside(memoryview(flat.view(torch.uint8).numpy())), *about]
 
 
