@@ -120,7 +120,7 @@ DTYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.i
 
 
 def bits(tensor):
-    return tensor.contiguous().reshape(-1).view(torch.uint8).tolist()
+    return tensor.clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8).tolist()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -130,7 +130,8 @@ def test_tensors_of_every_dtype(dtype):
     grid = (raw % 2).bool() if dtype is torch.bool else raw.view(dtype)
     grid = grid.reshape(2, 3)
     # An odd number of bytes in front: the tensor's own are not aligned in the frame.
-    for tensor in (grid, grid.T, grid[:, 1:], grid[0, 0], grid[:0], grid.expand(4, 2, 3), grid[0, 0].expand(1)):
+    expanded = grid.expand(4, 2, 3), grid[0, 0].expand(1)
+    for tensor in (grid, grid.T, grid[:, 1:], grid[0, 0], grid[:0], *expanded):
         _, got = carried((b"odd", tensor))
         assert (got.dtype, got.shape, got.device) == (tensor.dtype, tensor.shape, tensor.device)
         assert bits(got) == bits(tensor)

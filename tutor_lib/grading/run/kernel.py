@@ -173,10 +173,12 @@ class _Request:
                 if await self._flooded():
                     self._note_output()
                 return True
-            # What is being stopped may go on printing, but not for longer.
             if not self.stopping and await self._flooded():
                 self._note_output()
-                await self._stop()
+                self.stopping = True  # it may go on printing, but not for long
+                # If it is at its end anyway, an interrupt would only lose its reply.
+                if not await self._replied(LOST):
+                    await self._stop()
                 return True
             if not await self.kernel.alive(self.cell):
                 await _for_a_while(self.idle.wait(), 0.1)  # what it had still to say

@@ -9,7 +9,7 @@ while True:
         os.fork()
     except OSError:
         pass
-    time.sleep(0.02)
+    time.sleep(0.1)
 """
 ANSWERS = RIGHT
 CODES = {"processes"}

@@ -11,4 +11,4 @@ CODES = {"notebook-time"}
 
 def edit(notebook):
     at = notebook.cells.index(cell(notebook, "Stack_check"))
-    notebook.cells[at:at] = [new_code_cell("import time; time.sleep(3)") for _ in range(40)]
+    notebook.cells[at:at] = [new_code_cell("import time; time.sleep(1)") for _ in range(40)]
