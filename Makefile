@@ -25,7 +25,7 @@ test: $(VENV)/.dev  ## lint and run every test, in a real browser too
 slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they take minutes
 	$(PYTEST) -m 'slow and not gpu'
 
-long: $(VENV)/.dev  ## train the storyteller again and compare, which takes ten minutes
+long: $(VENV)/.dev  ## train the storyteller again and compare; try each mistake in two kernels: half an hour
 	$(BIN)/python -m pytest -m long
 
 bench: $(VENV)/.dev  ## time the library and the grader against their peers

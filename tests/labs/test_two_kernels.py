@@ -72,13 +72,13 @@ def test_a_mistake_comes_to_the_same_in_two_kernels(lab, exercise, mistake):
     assert_the_same(lab, exercise, mistake)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("lab", "exercise", "mistake"), MISTAKES)
 def test_every_mistake_comes_to_the_same_in_two_kernels(lab, exercise, mistake):
     assert_the_same(lab, exercise, mistake)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("lab", "exercise", "answer"), ANSWERS)
 def test_every_right_answer_passes_in_two_kernels(lab, exercise, answer):
     submission = with_answer(lab, exercise, answer)

@@ -126,8 +126,11 @@ class Course:
 
 
 def _can_be_id(name: str) -> bool:
-    """Whether the gradebook, which holds 128 characters of UTF-8, can hold the name."""
-    fits = len(name) <= 128 and not UNSTORABLE.search(name)
+    """Whether the gradebook, which holds 128 characters of UTF-8, can hold the name.
+
+    nbgrader's commands take `*`, `?` and `[` for patterns of others' names.
+    """
+    fits = len(name) <= 128 and not UNSTORABLE.search(name) and not set(name) & set("*?[")
     if not fits:
         log.warning("Passed over %r: this cannot be a student's id. Rename the folder.", name)
     return fits

@@ -127,6 +127,8 @@ class _Trial:
             self.judge.notes.append(_broken(cell))
 
     async def _test(self, cell: Cell) -> None:
+        """Have a test cell judged. What the student's code prints meanwhile is left out: it could
+        tell what the hidden tests pass on."""
         if self.student.gone:
             self.outputs[cell.place] = [_error(self._why_gone())]
             return
@@ -138,8 +140,8 @@ class _Trial:
             await self.student.end(Note("protocol", "It went on after its call.", cell.grade_id))
         if lost := [o["evalue"] for o in ran.outputs if o.get("ename") in LOST]:
             self.student.notes += self._unread(lost[0], cell)
-        said = [o for o in (await serving).outputs if o["output_type"] == "stream"]
-        self.outputs[cell.place] = [*({**o, "name": "stdout"} for o in said), *ran.outputs]
+        await serving
+        self.outputs[cell.place] = ran.outputs
         if ran.done and cell.grade_id:
             self.finished.add(cell.grade_id)
 
