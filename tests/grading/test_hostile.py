@@ -13,7 +13,7 @@ from tests.grading.hostile.batch import EARLIER, Failed, Host, run
 from tests.grading.hostile.row import all_rows
 from tests.grading.hostile.table import table, wrong
 
-pytestmark = pytest.mark.xdist_group("hostile")  # graded once, for all tests
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]  # graded once, for all tests
 ROWS = all_rows()
 
 
