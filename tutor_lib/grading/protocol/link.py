@@ -5,7 +5,6 @@ import select
 import socket
 
 from tutor_lib.grading.protocol import wire
-from tutor_lib.grading.protocol.held import Held
 from tutor_lib.grading.protocol.values import MIB, Buffer
 
 _JOINED = 1 << 16  # up to so many bytes, one copy is cheaper than one more system call
@@ -39,19 +38,21 @@ class Link:
         self._poll.poll()
 
     def send(self, parts: list[Buffer]) -> None:
-        """Send one frame. Raises HungUp if the link is closed."""
+        """Send one frame. An interrupt would break it: call it in a `Held` block.
+
+        Raises HungUp if the link is closed.
+        """
         joined = [b"".join(parts)] if sum(map(len, parts)) <= _JOINED else parts
-        with Held():
-            try:
-                for part in joined:
-                    self._socket.sendall(part)
-                self.sent = parts
-            except OSError as error:
-                self.shut()
-                raise HungUp(str(error)) from None
-            except BaseException:
-                self.shut()
-                raise
+        try:
+            for part in joined:
+                self._socket.sendall(part)
+            self.sent = parts
+        except OSError as error:
+            self.shut()
+            raise HungUp(str(error)) from None
+        except BaseException:
+            self.shut()
+            raise
 
     def receive(self) -> wire.Frame:
         """Receive one frame. An interrupt would break it: call it in a `Held` block.

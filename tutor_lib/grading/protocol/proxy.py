@@ -129,7 +129,7 @@ class StudentObject:
         raise TypeError(f"{self!r} cannot be copied or pickled: it is in the student's kernel")
 
     def __mro_entries__(self, bases: Any) -> Any:
-        raise TypeError(f"{self!r} is in the student's kernel: no class of a test can derive of it")
+        raise TypeError(f"{self!r} is in the student's kernel: no class of a test derives from it")
 
 
 _REFUSED = (

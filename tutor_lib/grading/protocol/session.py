@@ -91,7 +91,7 @@ class Session(Talk):
     def _send_dropped(self) -> None:
         if self._dropped:
             handles, self._dropped = self._dropped, []
-            self.link.send(wire.pack(DROP, 0, handles, self.refer))
+            self.send(wire.pack(DROP, 0, handles, self.refer))
 
     def forget(self) -> None:
         """Let go of the judge's functions: the student's side can call them no more."""
@@ -118,11 +118,9 @@ class Session(Talk):
     def find(self, node: list[Any]) -> Any:
         """A proxy of an object of the student's, or a function of the judge that comes back."""
         match node:
-            case ["mine", handle, called, kind, name] if [
-                type(handle),
-                type(called),
-                type(kind),
-            ] == [int, bool, str] and (name is None or type(name) is str):
+            case ["mine", int(handle), bool(called), str(kind), (None | str()) as name] if (
+                type(handle) is int  # True is an int too
+            ):
                 return self._proxy(handle, called, kind, name)
             case ["yours", handle] if type(handle) is int:
                 return self._functions.get(handle, _forgotten)

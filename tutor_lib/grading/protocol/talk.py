@@ -59,6 +59,11 @@ class Talk:
         finally:
             self._awaited.remove(number)
 
+    def send(self, parts: list[Buffer]) -> None:
+        """Send a frame, and as a whole also if an interrupt comes."""
+        with Held():
+            self.link.send(parts)
+
     def has_given_up(self) -> bool:
         """Is a question open that nobody waits for any more, after an interrupt?"""
         return not self._open.issubset(self._awaited)
@@ -77,11 +82,11 @@ class Talk:
                 if self._is_answer(frame):
                     return frame
             parts = self._done(frame)
-            self.link.send(parts)
+            self.send(parts)
         except BaseException as error:
             if frame is None or frame.kind in _WANT_NO_ANSWER or not self._owes(parts):
                 raise
-            self.link.send(self._failed(frame.number, error))
+            self.send(self._failed(frame.number, error))
             self.after(error)
         return None
 
