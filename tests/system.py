@@ -1,9 +1,13 @@
-"""Find or install what the tests need beyond Python: a browser and, on Linux, bubblewrap."""
+"""Find or install what the tests need beyond Python: a browser and, on Linux, bubblewrap.
+
+A PostgreSQL server is installed too where that can be done; elsewhere its tests are skipped.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
@@ -17,11 +21,18 @@ def main() -> None:
         )
     if sys.platform == "linux" and not shutil.which("bwrap"):
         _system_installs("bubblewrap") or _give_up("bubblewrap: install the package `bubblewrap`")
+    if sys.platform == "linux" and not _has_postgresql():
+        _system_installs("postgresql") or print("There is none: its tests are skipped", flush=True)
 
 
 def system_browser() -> str | None:
     """The first browser on the PATH that the tests can drive."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def _has_postgresql() -> bool:
+    """A server's programs are on the PATH, or where Debian has them."""
+    return bool(shutil.which("initdb") or [*Path("/usr/lib/postgresql").glob("*/bin/initdb")])
 
 
 def _playwright_has_one() -> bool:
