@@ -43,13 +43,8 @@ c.Limits.disk_bytes = 32 << 20
 c.Limits.output_bytes = 200_000
 c.Limits.output_messages = 2_000
 """
-COLLECT = """
-c.ZipCollectApp.extractor_plugin = "tutor_lib.grading.intake.collect.SafeExtractor"
-c.ZipCollectApp.collector_plugin = "tutor_lib.grading.intake.collect.SafeCollector"
+COLLECT = r"""
 c.FileNameCollectorPlugin.named_regexp = r".*/extracted/(?P<student_id>[^/]+)/(?P<file_id>[^/]+)$"
-c.GenerateFeedback.exporter_class = "tutor_lib.grading.gradebook.feedback.FeedbackExporter"
-c.GenerateFeedback.preprocessors = []
-c.ExportApp.plugin_class = "tutor_lib.grading.gradebook.export.SafeCsv"
 """
 GUARDED = ("solutions", "build/source", "labs", "submitted", "downloaded", "nbgrader_config.py")
 MADE = {"autograded", "feedback", "grades.csv", "gradebook.db", ".nbgrader.log"}
