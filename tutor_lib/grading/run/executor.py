@@ -26,6 +26,7 @@ Serving = asyncio.Future[Ran]
 LOST = ("StudentGone", "WireError")  # what the judge raises when it cannot go on with a student
 SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
 LEND = "import tutor_lib.grading.protocol.judge as _judge; _judge.lend({names!r})"
+READY = "import tutor_lib.grading.protocol.judge"
 DONE = "import tutor_lib.grading.protocol.judge as _judge; _judge.done()"
 
 
@@ -64,6 +65,8 @@ async def _pair(bundle: Bundle, sandbox: Sandbox) -> AsyncIterator[tuple[Kernel,
     both = start("the student's code", bundle.files, theirs), start("the judge", {}, ours)
     try:
         student, judge = await _all(*both)
+        if not (await judge.run(READY, bundle.limits.cell_seconds)).done:
+            raise RuntimeError("in the judge's kernel, tutor_lib cannot be imported")
         yield student, judge
     finally:
         await _all(*(kernel.close() for kernel in started))

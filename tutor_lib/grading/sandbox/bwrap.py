@@ -31,10 +31,11 @@ FILES = {
 
 def _libraries() -> list[Path]:
     """Where packages lie besides the interpreter's folders: what PYTHONPATH has inside."""
-    theirs = [Path(site.getusersitepackages())] if site.ENABLE_USER_SITE else []
+    theirs = Path(site.getusersitepackages())
+    used = site.ENABLE_USER_SITE and os.path.isdir(theirs)
     # In site-packages, tutor_lib is found anyway; and that folder must not come first.
     ours = [] if PACKAGE.parent.name in {"site-packages", "dist-packages"} else [PACKAGE.parent]
-    return [path for path in ours + theirs if path.is_dir()]
+    return [*ours, theirs] if used else ours
 
 
 def environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ import socket
 import struct
 
 from tutor_lib.grading.sandbox import linux
-from tutor_lib.grading.sandbox.bwrap import OWN, SHARED, USER
+from tutor_lib.grading.sandbox.bwrap import OWN, SHARED, USER, binds
 
 _PLAIN = linux.NOSUID | linux.NODEV
 
@@ -63,15 +63,28 @@ def furnish(folder: str, disk_bytes: int) -> None:
     linux.unshare(linux.NEWNS)
     linux.mount("none", "/", "", linux.RECURSIVE | linux.PRIVATE)
     linux.mount(f"{SHARED}/{folder}", OWN, "", linux.BIND)
-    linux.mount("tmpfs", SHARED, "tmpfs", _PLAIN | linux.RDONLY)
+    libraries = [path for path in binds() if path.startswith("/tmp/")]
+    linux.mount("/tmp", SHARED, "", linux.BIND | linux.RECURSIVE)
     for place in ("/tmp", "/dev/shm"):
         linux.mount("tmpfs", place, "tmpfs", _PLAIN, f"size={disk_bytes},mode=0755")
+    for path in libraries:  # of a Python or a course that lies there
+        _bring_back(path, SHARED + path.removeprefix("/tmp"))
+    linux.mount("tmpfs", SHARED, "tmpfs", _PLAIN | linux.RDONLY)
     # Terminals are shared by all who see the same devpts.
     linux.mount("devpts", "/dev/pts", "devpts", linux.NOSUID | linux.NOEXEC,
                 "newinstance,ptmxmode=0666,mode=620")  # fmt: skip
     linux.mount("proc", "/proc", "proc", _PLAIN | linux.NOEXEC)
     _write("/proc/sys/user/max_user_namespaces", "0")
     _raise_loopback()
+
+
+def _bring_back(path: str, kept: str) -> None:
+    """Let a path be seen again that is covered now, read-only as it was."""
+    folder = os.path.isdir(kept)
+    os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
+    if not folder:
+        _write(path, "", os.O_CREAT)
+    linux.mount(kept, path, "", linux.BIND | linux.RECURSIVE)
 
 
 def _raise_loopback() -> None:
@@ -83,8 +96,8 @@ def _raise_loopback() -> None:
         fcntl.ioctl(link, put, struct.pack("16sH14x", b"lo", flags))
 
 
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
+def _write(path: str, text: str, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_WRONLY | flags)
     try:
         os.write(descriptor, text.encode())
     finally:
