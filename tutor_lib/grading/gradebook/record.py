@@ -57,7 +57,7 @@ def record(course: Course, lab: str, results: Iterable[Graded]) -> list[Recorded
     notebook, and RuntimeError if the gradebook stays busy.
     """
     recorded: list[Recorded] = []
-    for batch in _batches(results):
+    for batch in batches(results):
         entries = {s.student: _entry(s, r) for s, r in batch}
 
         def work(connection: Connection, entries: Mapping[str, _Entry] = entries) -> list[Recorded]:
@@ -68,7 +68,8 @@ def record(course: Course, lab: str, results: Iterable[Graded]) -> list[Recorded
     return recorded
 
 
-def _batches(results: Iterable[Graded]) -> Iterator[list[Graded]]:
+def batches(results: Iterable[Graded]) -> Iterator[list[Graded]]:
+    """As many at a time as are recorded in one transaction."""
     iterator = iter(results)
     while batch := list(itertools.islice(iterator, BATCH)):
         yield batch

@@ -53,16 +53,25 @@ def opened(folder: Path) -> Iterator[int]:
 
     The folder above it may be no link either: that one is the student's, too.
     """
+    with (
+        _held(_open(folder.parent, None, missing="no-notebook")) as above,
+        _held(_open(folder.name, above, missing="no-notebook")) as descriptor,
+    ):
+        yield descriptor
+
+
+def _open(name: str | Path, here: int | None, missing: str = "refused-file") -> int:
+    """A folder's file descriptor. Raises Refused, with the code `missing` if there is none."""
     try:
-        above = os.open(folder.parent, FOLDER_FLAGS)
-        try:
-            descriptor = os.open(folder.name, FOLDER_FLAGS, dir_fd=above)
-        finally:
-            os.close(above)
+        return os.open(name, FOLDER_FLAGS, dir_fd=here)
     except FileNotFoundError as error:
-        raise Refused("no-notebook") from error
+        raise Refused(missing) from error
     except OSError as error:
         raise Refused("refused-file") from error
+
+
+@contextlib.contextmanager
+def _held(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:
@@ -92,7 +101,7 @@ def _walk(here: int, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
             try:
                 if not depth:
                     raise Refused("refused-file")
-                with _inside(here, entry.name) as folder:
+                with _held(_open(entry.name, here)) as folder:
                     yield from _walk(folder, f"{name}/", depth - 1)
             except Refused:
                 yield name, "other"
@@ -138,7 +147,7 @@ def read(root: int, name: str, most: int) -> File:
     with contextlib.ExitStack() as stack:
         here = root
         for folder in folders:
-            here = stack.enter_context(_inside(here, folder))
+            here = stack.enter_context(_held(_open(folder, here)))
         return _read(here, last, most)
 
 
@@ -168,15 +177,3 @@ def open_regular(here: int, name: str) -> int:
         return descriptor
     os.close(descriptor)
     raise Refused("refused-file")
-
-
-@contextlib.contextmanager
-def _inside(here: int, name: str) -> Iterator[int]:
-    try:
-        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=here)
-    except OSError as error:
-        raise Refused("refused-file") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,10 @@
 """Frames over one end of a Unix socketpair."""
 
+import contextlib
 import os
 import select
 import socket
+from collections.abc import Iterator
 
 from tutor_lib.grading.protocol import wire
 from tutor_lib.grading.protocol.values import MIB, Buffer
@@ -43,25 +45,25 @@ class Link:
         Raises HungUp if the link is closed.
         """
         joined = [b"".join(parts)] if sum(map(len, parts)) <= _JOINED else parts
-        try:
+        with self._whole():
             for part in joined:
                 self._socket.sendall(part)
             self.sent = parts
-        except OSError as error:
-            self.shut()
-            raise HungUp(str(error)) from None
-        except BaseException:
-            self.shut()
-            raise
 
     def receive(self) -> wire.Frame:
         """Receive one frame. An interrupt would break it: call it in a `Held` block.
 
         Raises HungUp if the link is closed, and WireError, which closes it, for nonsense.
         """
-        try:
+        with self._whole():
             text, buffers = wire.lengths(self._read(wire.HEADER.size))
             return wire.opened(self._read(text), self._read(buffers))
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A frame goes through whole, or the link is closed: nobody could tell where one begins."""
+        try:
+            yield
         except OSError as error:
             self.shut()
             raise HungUp(str(error)) from None

@@ -1,6 +1,7 @@
 """Questions and answers over a link, either way, also while an answer is waited for."""
 
 import itertools
+from abc import ABC, abstractmethod
 from typing import Any
 
 from tutor_lib.grading.protocol import failures, wire
@@ -13,7 +14,7 @@ CALL, NAME, DROP, DONE = "call", "name", "drop", "done"  # what is asked
 _WANT_NO_ANSWER = (TOLD, FAILED, DROP)
 
 
-class Talk:
+class Talk(ABC):
     """One side of a conversation. A subclass says what it refers to, finds and does."""
 
     def __init__(self, link: Link) -> None:
@@ -22,21 +23,21 @@ class Talk:
         self._open: set[int] = set()  # asked, and not answered yet
         self._awaited: list[int] = []  # those somebody still waits for, the outermost first
 
+    @abstractmethod
     def refer(self, value: Any) -> list[Any]:
         """What stands for a value that is no data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def find(self, node: list[Any]) -> Any:
         """What a reference stands for. Raises an error if there is no such thing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def do(self, frame: wire.Frame) -> Any:
         """Do what is asked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after(self, error: BaseException) -> None:
         """Go on, or raise it again, when what is asked has raised an error and this is told."""
-        raise NotImplementedError
 
     def ask(self, kind: str, body: Any) -> Any:
         """Send a question and wait for its answer.

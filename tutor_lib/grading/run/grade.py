@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tutor_lib.grading.gradebook.course import Course
-from tutor_lib.grading.gradebook.record import Recorded, record
+from tutor_lib.grading.gradebook.record import Graded, Recorded, batches, record
 from tutor_lib.grading.intake.canon import Canon
 from tutor_lib.grading.intake.normalise import take_in
 from tutor_lib.grading.limits import Limits
@@ -21,9 +21,6 @@ from tutor_lib.grading.run.bundle import Bundle, bundle
 from tutor_lib.grading.run.pool import LocalPool, Pool
 from tutor_lib.grading.run.store import Store
 from tutor_lib.grading.submission import Result, Submission
-
-BATCH = 25  # submissions recorded in one transaction
-Graded = tuple[Submission, Result]
 
 
 @dataclass
@@ -72,7 +69,7 @@ class Grading:
         """Grade these students' submissions, and tell each outcome as it is recorded."""
         students, summary, fresh = list(students), Summary(), set[str]()
         graded = itertools.chain(self._stored(students, fresh), self._run(fresh, pool))
-        for batch in _batches(graded, BATCH):
+        for batch in batches(graded):
             for recorded, (submission, result) in zip(
                 record(self.course, self.lab, batch), batch, strict=True
             ):
@@ -133,12 +130,6 @@ def autograde(root: Path, lab: str, students: list[str], force: bool, log: Logge
     finally:
         pool.close()
     return told.failed
-
-
-def _batches(items: Iterable[Graded], size: int) -> Iterator[list[Graded]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
 
 
 def _line(recorded: Recorded, submission: Submission, result: Result, stored: bool) -> Line:
