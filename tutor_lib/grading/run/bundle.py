@@ -74,44 +74,50 @@ class Bundle:
         return cls(**about, cells=cells, files=files, limits=limits, imports=imports)
 
 
-def bundle(submission: Submission, source: NotebookNode, limits: Limits) -> Bundle:
-    """The bundle of a submission to the lab with this source notebook.
+class Bundler:
+    """Makes the bundles of one lab's submissions. What its source tells is read once.
 
     The names that the source's open cells define are the student's: test cells borrow them.
 
     Raises ValueError if a locked and an open cell of the source define the same name.
     """
-    theirs = owned(source)
-    numbered = enumerate(submission.notebook.cells)
-    cells = [_cell(n, cell, theirs) for n, cell in numbered if cell.cell_type == "code"]
-    return Bundle(
-        lab=submission.lab,
-        # What the checks take for a seed where no variable is set: the folder's last two names.
-        seed=f"{submission.student}/{submission.lab}",
-        length=len(submission.notebook.cells),
-        cells=tuple(cells),
-        files=submission.files,
-        limits=limits,
-        imports=imports(source),
-        environment=environment(),
-    )
+
+    def __init__(self, source: NotebookNode, limits: Limits) -> None:
+        self.limits, self.owned, self.imports = limits, owned(source), imports(source)
+
+    def bundle(self, submission: Submission) -> Bundle:
+        """The bundle of a submission."""
+        numbered = enumerate(submission.notebook.cells)
+        return Bundle(
+            lab=submission.lab,
+            # What the checks take for a seed where no variable is set: the folder's last two names.
+            seed=f"{submission.student}/{submission.lab}",
+            length=len(submission.notebook.cells),
+            cells=tuple(self._cell(n, cell) for n, cell in numbered if cell.cell_type == "code"),
+            files=submission.files,
+            limits=self.limits,
+            imports=self.imports,
+            environment=environment(),
+        )
+
+    def _cell(self, place: int, cell: NotebookNode) -> Cell:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if not is_locked(cell):
+            return Cell(place, cell.source, STUDENT, grade_id)
+        if is_grade(cell) and not is_solution(cell):
+            return Cell(place, cell.source, JUDGE, grade_id, _lent(cell.source, self.owned))
+        return Cell(place, cell.source, BOTH, grade_id)
 
 
-def _cell(place: int, cell: NotebookNode, theirs: frozenset[str]) -> Cell:
-    grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
-    if not is_locked(cell):
-        return Cell(place, cell.source, STUDENT, grade_id)
-    if is_grade(cell) and not is_solution(cell):
-        return Cell(place, cell.source, JUDGE, grade_id, tuple(lent(cell.source, theirs)))
-    return Cell(place, cell.source, BOTH, grade_id)
+@functools.cache
+def _lent(source: str, theirs: frozenset[str]) -> tuple[str, ...]:
+    return tuple(lent(source, theirs))
 
 
 def imports(source: NotebookNode) -> tuple[str, ...]:
-    """The modules that a lab's locked cells import, for a kernel to have ready."""
-    found: set[str] = set()
-    for cell in source.cells:
-        if cell.cell_type == "code" and is_locked(cell):
-            found |= _imported(cell.source)
+    """The modules that the cells of a lab's source import, for a kernel to have ready."""
+    codes = [cell.source for cell in source.cells if cell.cell_type == "code"]
+    found = set[str]().union(*map(_imported, codes))
     return tuple(sorted(found | (SLOW if "torch" in found else set())))
 
 

@@ -17,7 +17,7 @@ from tutor_lib.grading.gradebook.record import Graded, Recorded, batches, record
 from tutor_lib.grading.intake.canon import Canon
 from tutor_lib.grading.intake.normalise import take_in
 from tutor_lib.grading.limits import Limits
-from tutor_lib.grading.run.bundle import Bundle, bundle
+from tutor_lib.grading.run.bundle import Bundler
 from tutor_lib.grading.run.pool import LocalPool, Pool
 from tutor_lib.grading.run.store import Store
 from tutor_lib.grading.submission import Result, Submission
@@ -61,8 +61,8 @@ class Grading:
 
     def __init__(self, course: Course, lab: str, again: bool = False) -> None:
         self.course, self.lab, self.again = course, lab, again
-        self.limits = limits_of(course)
         self.canon = Canon.of(course.root, lab)
+        self.bundler = Bundler(self.canon.source, limits_of(course))
         self.store = Store(course.root / "build" / "graded")
 
     def grade(self, students: Iterable[str], pool: Pool, tell: Callable[[Line], None]) -> Summary:
@@ -82,15 +82,11 @@ class Grading:
         """What a student handed in."""
         return take_in(self.course.submitted(student, self.lab), student, self.canon)
 
-    def bundle(self, submission: Submission) -> Bundle:
-        """The bundle of a submission."""
-        return bundle(submission, self.canon.source, self.limits)
-
     def _stored(self, students: Iterable[str], fresh: set[str]) -> Iterator[Graded]:
         """Those whose results are known already; the others' names go to `fresh`."""
         for student in students:
             submission = self.take_in(student)
-            result = None if self.again else self.store.get(self.bundle(submission).key)
+            result = None if self.again else self.store.get(self.bundler.bundle(submission).key)
             if result is None:
                 fresh.add(student)
             else:
@@ -98,7 +94,7 @@ class Grading:
 
     def _run(self, fresh: Iterable[str], pool: Pool) -> Iterator[Graded]:
         submissions = map(self.take_in, sorted(fresh))
-        wanted = ((submission, self.bundle(submission)) for submission in submissions)
+        wanted = ((submission, self.bundler.bundle(submission)) for submission in submissions)
         bundles = (((submission, b.key), b) for submission, b in wanted)
         for (submission, key), result in pool.run(bundles):
             if not any(note.code == "grader" for note in result.notes):

@@ -8,7 +8,7 @@ from nbformat import NotebookNode
 
 from tutor_lib.grading.intake.canon import Canon
 from tutor_lib.grading.limits import Limits
-from tutor_lib.grading.run.bundle import JUDGE, Bundle, bundle
+from tutor_lib.grading.run.bundle import JUDGE, Bundle, Bundler
 from tutor_lib.grading.run.pool import Pool
 from tutor_lib.grading.run.store import Store
 from tutor_lib.grading.submission import Result, Submission
@@ -23,7 +23,7 @@ def try_out(course: Path, lab: str, pool: Pool) -> None:
     where this machine has no sandbox.
     """
     source = Canon.of(course, lab).source
-    tried = bundle(Submission(lab, "solution", _blank(source)), source, Limits())
+    tried = Bundler(source, Limits()).bundle(Submission(lab, "solution", _blank(source)))
     store = Store(course / "build" / "graded")
     result = store.get(tried.key) or next(pool.run([(lab, tried)]))[1]
     if complaints := list(_complaints(tried, result)):
