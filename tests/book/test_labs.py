@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tutor_lib.grading.build import labs_of
+from tutor_lib.grading.intake.canon import labs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LABS = labs_of(ROOT)

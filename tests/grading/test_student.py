@@ -14,9 +14,10 @@ from nbclient import NotebookClient
 
 from tests.labs_there import REGION, lines_of
 from tutor_lib.grading import build, student
+from tutor_lib.grading.intake.canon import labs_of
 
 ROOT = Path(__file__).resolve().parents[2]
-LABS = build.labs_of(ROOT)
+LABS = labs_of(ROOT)
 TOP = "transformers-course/"
 KINDS = ("labs", "solutions")
 INSTRUCTORS = "chapters/instructors.md"

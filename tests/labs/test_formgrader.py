@@ -11,6 +11,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from tutor_lib.grading import build
+from tutor_lib.grading.intake.canon import labs_of
 
 LAB = "attention"
 ANSWER = "Without it, 1009 softmaxes saturate, and their gradients vanish."
@@ -71,7 +72,7 @@ def row(page, name):
 
 
 def test_every_lab_is_listed_with_its_release_and_its_submissions(page, course):
-    labs = build.labs_of(course)
+    labs = labs_of(course)
     assert page.locator("#main-table .name").all_inner_texts() == labs
     for lab in labs:
         release = page.locator("#main-table tr").filter(has_text=lab).locator(".preview a")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tutor_lib.grading.build import labs_of
 from tutor_lib.grading.gradebook.course import Course
+from tutor_lib.grading.intake.canon import labs_of
 from tutor_lib.grading.notes import CODES
 from tutor_lib.grading.run.cluster import ClusterPool
 from tutor_lib.grading.run.grade import Grading, Line, Summary

@@ -13,7 +13,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tutor_lib.grading.build import labs_of, release
+from tutor_lib.grading.build import release
+from tutor_lib.grading.intake.canon import labs_of
 
 NAME = "transformers-course"
 # What the library, the chapters and an installation consist of; no caches and no scratch files.

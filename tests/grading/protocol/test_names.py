@@ -10,7 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import is_locked
 
-from tutor_lib.grading.build import labs_of, read_source
+from tutor_lib.grading.build import read_source
+from tutor_lib.grading.intake.canon import labs_of
 from tutor_lib.grading.protocol.names import lent, owned
 
 ROOT = Path(__file__).resolve().parents[3]

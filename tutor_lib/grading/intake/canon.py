@@ -79,6 +79,11 @@ class Canon:
         return {_grade_id(cell): _lab_cell(cell, released[_grade_id(cell)]) for cell in marked}
 
 
+def labs_of(course: Path) -> list[str]:
+    """The names of the labs that have a source: solutions/<lab>/<lab>.md."""
+    return sorted(p.stem for p in (course / "solutions").glob("*/*.md") if p.stem == p.parent.name)
+
+
 def _read(path: Path) -> NotebookNode:
     try:
         notebook = nbformat.read(path, as_version=4)

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from IPython.core.interactiveshell import InteractiveShell
+
 from tutor_lib.grading.protocol.link import Link
 from tutor_lib.grading.protocol.session import CannotCarry, Session, StudentGone
 from tutor_lib.grading.protocol.talk import DONE
 from tutor_lib.grading.protocol.values import WireError
 
-__all__ = ["CannotCarry", "StudentGone", "WireError", "done", "lend"]
+__all__ = ["CannotCarry", "StudentGone", "WireError", "done", "lend", "test"]
 
 _sessions: dict[tuple[int, int], Session] = {}  # by socket: proxies outlive a test cell
 
@@ -29,6 +31,21 @@ def lend(names: Sequence[str], namespace: dict[str, Any] | None = None) -> None:
     found = {name: session.look_up(name) for name in names}
     session.lent |= {*names}
     bound.update({name: value for name, (there, value) in found.items() if there})
+
+
+async def test(source: str, names: Sequence[str]) -> bool:
+    """Run a test cell in this kernel with what it borrows; does it come to its end?
+
+    What the cell shows, and its error, are shown as if it ran by itself. Raises what `lend` does.
+    """
+    shell: Any = InteractiveShell.instance()
+    try:
+        lend(names)
+        code = shell.transform_cell(source)
+        ran = await shell.run_cell_async(source, store_history=True, transformed_cell=code)
+    finally:
+        done()
+    return bool(ran.success)
 
 
 def done(namespace: dict[str, Any] | None = None) -> None:

@@ -55,6 +55,7 @@ class Session(Talk):
         self._handles: dict[int, int] = {}  # by the id of a function, which is held
         self._next = itertools.count(1)
         self._called_back = 0
+        self._beside: dict[tuple[str, str], Any] = {}
 
     def ask(self, kind: str, body: Any) -> Any:
         """Ask the student's side; raises StudentGone, WireError, or what was raised there."""
@@ -79,10 +80,13 @@ class Session(Talk):
         return self.ask(CALL, (function, args, kwargs))
 
     def beside(self, function: Callable[..., Any]) -> Any:
-        """A proxy of a function in the student's kernel. Raises CannotCarry."""
-        if _importable(function) is None:
+        """A proxy of a function in the student's kernel, asked for once. Raises CannotCarry."""
+        path = _importable(function)
+        if path is None:
             raise CannotCarry(f"{function!r} cannot be imported; put it into a module")
-        return self.call(far.itself, function)
+        if path not in self._beside:
+            self._beside[path] = self.call(far.itself, function)
+        return self._beside[path]
 
     def dropped(self, handle: int, times: int) -> None:
         """Take note that a proxy is gone; the student's side is told with the next question."""

@@ -25,9 +25,9 @@ T = TypeVar("T")
 Serving = asyncio.Future[Ran]
 LOST = ("StudentGone", "WireError")  # what the judge raises when it cannot go on with a student
 SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
-LEND = "import tutor_lib.grading.protocol.judge as _judge; _judge.lend({names!r})"
-READY = "import tutor_lib.grading.protocol.judge"
-DONE = "import tutor_lib.grading.protocol.judge as _judge; _judge.done()"
+READY = "import tutor_lib.grading.protocol.judge as _judge"
+TEST = "_passed = False; _passed = await _judge.test({source!r}, {names!r})"
+PASSED = "_passed"
 
 
 async def execute(bundle: Bundle, sandbox: Sandbox) -> Result:
@@ -136,7 +136,7 @@ class _Trial:
             self.outputs[cell.place] = [_error(self._why_gone())]
             return
         serving = asyncio.ensure_future(self.student.run(SERVE, 10**6, cell=cell.grade_id))
-        ran = await self._judged(cell, serving)
+        ran = await self._in_time(cell, serving)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(serving), GRACE)
         if not serving.done():  # it does not want to end
@@ -148,23 +148,19 @@ class _Trial:
         if ran.done and cell.grade_id:
             self.finished.add(cell.grade_id)
 
-    async def _judged(self, cell: Cell, serving: Serving) -> Ran:
-        """Run a test cell in the judge's kernel, with the names that it is lent."""
-        ran = await self._in_time(LEND.format(names=list(cell.lent)), cell, serving)
-        if ran.done:
-            ran = await self._in_time(cell.source, cell, serving)
-        await self.judge.run(DONE, GRACE)
-        return ran
-
-    async def _in_time(self, code: str, cell: Cell, serving: Serving) -> Ran:
-        """Run code in the judge's kernel. When time is up, it is the student's code that stops."""
+    async def _in_time(self, cell: Cell, serving: Serving) -> Ran:
+        """Run a test cell in the judge's kernel, with the names that it is lent. When time is
+        up, it is the student's code that stops."""
         seconds, limit = self._time()
-        judge = self.judge.run(code, seconds + 4 * GRACE, cell=cell.grade_id)
+        test = TEST.format(source=cell.source, names=list(cell.lent))
+        judge = self.judge.run(test, seconds + 4 * GRACE, cell=cell.grade_id, true=PASSED)
         running = asyncio.ensure_future(judge)
         await asyncio.wait([running, serving], timeout=seconds, return_when=FIRST_COMPLETED)
-        if serving.done() and not running.done():  # it serves no more: nobody will answer
-            await self.student.end()
-            await asyncio.wait([running], timeout=seconds)
+        if serving.done() and not running.done():
+            await asyncio.wait([running], timeout=GRACE)
+            if not running.done():  # it serves no more: nobody will answer
+                await self.student.end()
+                await asyncio.wait([running], timeout=seconds)
         if not running.done():
             self.student.late(limit, cell.grade_id)
             await self.student.interrupt()

@@ -17,7 +17,7 @@ from tutor_lib.grading.gradebook.record import Graded, Recorded, batches, record
 from tutor_lib.grading.intake.canon import Canon
 from tutor_lib.grading.intake.normalise import take_in
 from tutor_lib.grading.limits import Limits
-from tutor_lib.grading.run.bundle import Bundler
+from tutor_lib.grading.run.bundler import Bundler
 from tutor_lib.grading.run.pool import LocalPool, Pool
 from tutor_lib.grading.run.store import Store
 from tutor_lib.grading.submission import Result, Submission

@@ -74,14 +74,22 @@ class Kernel:
         await self.manager.shutdown_kernel(now=True)
 
     async def run(
-        self, code: str, seconds: float, limit: str = "cell-time", cell: str | None = None
+        self,
+        code: str,
+        seconds: float,
+        limit: str = "cell-time",
+        cell: str | None = None,
+        true: str = "True",
     ) -> Ran:
-        """Run some code, as the cell of that id, for so many seconds at most; `limit` says why."""
+        """Run some code, as the cell of that id, for so many seconds at most; `limit` says why.
+
+        It is done if it comes to its end, and the expression `true` is true then.
+        """
         ran, start = Ran(), time.monotonic()
         if self.unsettled:
             await self._settled()
         if not self.gone:
-            await _Request(self, code, ran, cell).finish(seconds, limit)
+            await _Request(self, code, ran, cell, true).finish(seconds, limit)
         ran.seconds = time.monotonic() - start
         return ran
 
@@ -138,12 +146,17 @@ def _at(note: Note, cell: str | None) -> Note:
 class _Request:
     """One piece of code on its way through a kernel."""
 
-    def __init__(self, kernel: Kernel, code: str, ran: Ran, cell: str | None) -> None:
+    def __init__(
+        self, kernel: Kernel, code: str, ran: Ran, cell: str | None, true: str = "True"
+    ) -> None:
         self.kernel, self.ran, self.cell = kernel, ran, cell
         self.bytes = self.messages = 0
         self.stopping = False
         self.idle = asyncio.Event()
-        self.id = kernel.client.execute(code, allow_stdin=False, stop_on_error=False)
+        asked = {"true": true}
+        self.id = kernel.client.execute(
+            code, user_expressions=asked, allow_stdin=False, stop_on_error=False
+        )
 
     async def finish(self, seconds: float, limit: str) -> None:
         """Follow it to its end; past its time, interrupt it, and then end the kernel."""
@@ -168,7 +181,7 @@ class _Request:
         deadline = time.monotonic() + seconds
         while not self.kernel.gone and time.monotonic() < deadline:
             if (reply := await self._reply(deadline)) is not None:
-                self.ran.done = reply.get("status") == "ok"
+                self.ran.done = reply.get("status") == "ok" and _is_true(reply)
                 await _for_a_while(self.idle.wait(), LOST)
                 if await self._flooded():
                     self._note_output()
@@ -243,6 +256,14 @@ async def _receive(
     except (ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError):
         return None  # forged, or no message at all
     return (message, sum(map(len, frames))) if isinstance(message["parent_header"], dict) else None
+
+
+def _is_true(reply: Mapping[str, Any]) -> bool:
+    """Whether the expression that was asked for is True."""
+    try:
+        return reply["user_expressions"]["true"]["data"]["text/plain"] == "True"
+    except (KeyError, TypeError):
+        return False
 
 
 def _is_idle(message: Mapping[str, Any]) -> bool:

@@ -8,7 +8,8 @@ from nbformat import NotebookNode
 
 from tutor_lib.grading.intake.canon import Canon
 from tutor_lib.grading.limits import Limits
-from tutor_lib.grading.run.bundle import JUDGE, Bundle, Bundler
+from tutor_lib.grading.run.bundle import JUDGE, Bundle
+from tutor_lib.grading.run.bundler import Bundler
 from tutor_lib.grading.run.pool import Pool
 from tutor_lib.grading.run.store import Store
 from tutor_lib.grading.submission import Result, Submission

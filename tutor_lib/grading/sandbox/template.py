@@ -23,10 +23,12 @@ from tutor_lib.grading.sandbox.guest import Request
 from tutor_lib.grading.sandbox.init import be_init
 from tutor_lib.grading.sandbox.supervisor import Supervisor
 
-# What IPython imports when a kernel starts, and what its first cell, warning or error needs.
+# What IPython imports when a kernel starts, and what its first cell, warning or error needs; and
+# the two sides of the protocol.
 READY = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPython.core.debugger",
          "IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic",
-         "tornado.platform.asyncio", "pexpect")  # fmt: skip
+         "tornado.platform.asyncio", "pexpect",
+         "tutor_lib.grading.protocol.judge", "tutor_lib.grading.protocol.far")  # fmt: skip
 PROBE = "probe"  # a folder among the kernels' that is there from the start
 
 
@@ -47,12 +49,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def warm_up(modules: Sequence[str]) -> None:
     """Import the kernel and `modules`, and make the result fit to be forked."""
+    gc.disable()  # nothing to collect, and much to look through
     for module in (*READY, *modules):
         importlib.import_module(module)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy the template's pages
+    gc.enable()
 
 
 def _serve(control: socket.socket) -> None:
