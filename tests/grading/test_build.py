@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-import textwrap
 
 import nbformat
 import pytest
 
+from tests.grading.myst import HEAD
 from tutor_lib.grading import build
 
 SOLUTION = {"grade": False, "grade_id": "double", "locked": False, "schema_version": 3,
@@ -29,23 +29,9 @@ TESTS = "assert double(1) == 2\n### BEGIN HIDDEN TESTS\nassert double(3) == 6\n#
 
 def write(folder, *cells):
     """A course with one lab, `tiny`."""
-    head = """\
-        ---
-        jupytext:
-          text_representation:
-            format_name: myst
-        kernelspec:
-          display_name: Python 3
-          language: python
-          name: python3
-        ---
-
-        # Tiny
-
-        """
     path = folder / "solutions" / "tiny" / "tiny.md"
     path.parent.mkdir(parents=True)
-    path.write_text(textwrap.dedent(head) + "".join(cells))
+    path.write_text(HEAD + "".join(cells))
     return path
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def unpacked(tmp_path_factory):
     with zipfile.ZipFile(student.pack(course)) as package:
         package.extractall(folder)
     return folder / TOP
+
+
+def test_its_project_is_the_course_s_without_grading(files):
+    """An installed `tutor` would fail at its first import: its modules are not in the package."""
+    whole = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert whole["project"].pop("scripts")
+    assert whole["project"].pop("entry-points")
+    assert tomllib.loads(files["pyproject.toml"].decode()) == whole
 
 
 def test_it_holds_what_a_student_needs(files):

@@ -8,6 +8,7 @@ the same bytes.
 """
 
 import argparse
+import re
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ NAME = "transformers-course"
 KINDS = {".py", ".js", ".css", ".html", ".json", ".safetensors", ".md", ".png", ".svg"}
 ALONE = ("LICENSE", "constraints.txt", "pyproject.toml")
 FOR_INSTRUCTORS = ("chapters/instructors.md", "tutor_lib/grading/")
+# The tables of pyproject.toml that name modules of grading, which the package does not hold.
+THEIR_TABLES = ("project.scripts", 'project.entry-points."jupyter_client.kernel_provisioners"')
 README = "tutor_lib/grading/student_readme.md"
 # nbgrader's own limit of 30 seconds a cell is short for a first `import torch`. This is the
 # instructor's limit; the rest of the instructor's settings are nobody else's business.
@@ -39,10 +42,18 @@ def contents(course: Path) -> dict[str, bytes]:
     try:
         files = {name: (course / name).read_bytes() for name in _names(course)}
         files["README.md"] = (course / README).read_bytes()
+        files["pyproject.toml"] = _without_tables(files["pyproject.toml"].decode()).encode()
     except FileNotFoundError as error:
         raise ValueError(f"the course lacks {error.filename}") from error
     files["nbgrader_config.py"] = SETTINGS.encode()
     return dict(sorted(files.items()))
+
+
+def _without_tables(toml: str) -> str:
+    """The text without the instructors' tables; each goes on to the next table's head."""
+    for table in THEIR_TABLES:
+        toml = re.sub(rf"^\[{re.escape(table)}\]\n(?:(?!\[).*\n)*", "", toml, flags=re.MULTILINE)
+    return toml
 
 
 def _names(course: Path) -> Iterator[str]:

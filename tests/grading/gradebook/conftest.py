@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import sqlalchemy
 from nbgrader.api import Base
 
 from tests.grading.gradebook.classroom import LAB, Classroom
+from tests.grading.myst import HEAD
 from tutor_lib.grading.build import release
 
 CONFIG = """\
@@ -48,23 +48,8 @@ CELLS = {
 
 
 def _source() -> str:
-    head = """\
-        ---
-        jupytext:
-          text_representation:
-            format_name: myst
-        kernelspec:
-          display_name: Python 3
-          language: python
-          name: python3
-        ---
-
-        # Tiny
-
-        A formula: $x < y$.
-
-        """
-    return textwrap.dedent(head) + "\n".join(_cell(name, *about) for name, about in CELLS.items())
+    cells = "\n".join(_cell(name, *about) for name, about in CELLS.items())
+    return f"{HEAD}A formula: $x < y$.\n\n{cells}"
 
 
 def _cell(name, kind, grade, solution, task, points, source) -> str:
