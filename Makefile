@@ -28,8 +28,9 @@ slow: $(VENV)/.dev  ## run the tests that `make test` leaves out because they ta
 long: $(VENV)/.dev  ## train the storyteller again and compare; try each mistake in two kernels: half an hour
 	$(BIN)/python -m pytest -m long
 
-bench: $(VENV)/.dev  ## time the library and the grader against their peers
+bench: $(VENV)/.dev  ## time the library, the pages and the grader against their peers
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m tests.bench.grading
 
 experiments: $(VENV)/.dev  ## run every experiment again, some minutes each, and store what it found

@@ -11,7 +11,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 FILES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
-PROSE = [name for name in FILES if name.startswith("chapters/")]  # labs are tested in tests/labs
+# To look things up in: no goals, no story, no next page.
+LOOKED_UP = {"chapters/glossary", "chapters/api", "chapters/references"}
+PROSE = [  # labs are tested in tests/labs
+    name for name in FILES if name.startswith("chapters/") and name not in LOOKED_UP
+]
 NAMES = [name for name in PROSE if name != "chapters/instructors"]
 PIPELINE = [name for name in NAMES if "/pipeline/" in name]
 # A phone at 360 px shows about 40 characters; longer lines scroll in their own box.
@@ -85,7 +89,7 @@ def test_a_step_has_formula_code_and_sources(name):
     assert "## The problem" in text
     assert re.search(r"^\$\$$", text, re.M)
     assert "```{literalinclude} ../../tutor_lib/" in text
-    assert "arXiv:" in text
+    assert re.search(r"\{cite:[pt]\}`", text)
     assert "**Try it** in JupyterLab" in text
 
 
@@ -142,3 +146,23 @@ def test_what_the_text_says_is_computed(chapter):
         given += re.findall(r'\("(\w+)", ', code)
     assert [name for name in used if not any(re.fullmatch(g, name) for g in given)] == []
     assert bool(given) == bool(used)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_ends_with_mistakes_questions_and_a_quiz(name):
+    """In that order, before the summary; the quiz has four questions or more."""
+    path = ROOT / f"{name}.md"
+    headings = re.findall(r"^## (.+)$", path.read_text(), re.M)
+    wanted = ["Common mistakes", "Questions to think about", "In short"]
+    assert [heading for heading in headings if heading in wanted] == wanted
+    calls = [node for cell in cells(path) for node in ast.walk(_parsed(cell.source))
+             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Quiz"]  # fmt: skip
+    assert len(calls) == 1
+    quiz, questions = map(ast.literal_eval, calls[0].args)
+    assert quiz == Path(name).name
+    assert len(questions) >= 4
+
+
+def _parsed(code: str) -> ast.AST:
+    """A cell's code; magics aside."""
+    return ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))

@@ -1,4 +1,4 @@
-"""The demos' own code in a real browser, and a small page that holds the three of them."""
+"""The demos' own code in a real browser, and small pages that hold them."""
 
 import contextlib
 import functools
@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tutor_lib.demos import AttentionMatrix, Generate, Tokenizer
+from tutor_lib.demos import ALL, AttentionMatrix, Generate, Tokenizer
 from tutor_lib.demos.weights import storyteller_script
 
-DEMOS = (Tokenizer, AttentionMatrix, Generate)
+DEMOS = (Tokenizer, AttentionMatrix, Generate)  # what the page of the first tests holds
 
 # Typed arrays and sets travel as lists.
 PLAIN = """
@@ -30,15 +30,16 @@ def data_url(module: str) -> str:
 
 def load_code(page) -> None:
     """Put every exported function of the kit and the demos into the global `code`."""
-    urls = [data_url(demo()._esm) for demo in DEMOS]
-    imports = "".join(f'import * as demo{i} from "{url}";\n' for i, url in enumerate(urls))
-    kit = DEMOS[0]()._esm.split('from "', 1)[1].split('"', 1)[0]
-    names = ", ".join(f"{demo.__name__}: demo{i}" for i, demo in enumerate(DEMOS))
+    kit = ALL[0]._esm.split('from "', 1)[1].split('"', 1)[0]
+    imports = "".join(
+        f'import * as {demo.__name__} from "{data_url(demo._esm)}";\n' for demo in ALL
+    )
+    names = ", ".join(demo.__name__ for demo in ALL)
     page.add_script_tag(
         type="module",
         content=f'{imports}import * as kit from "{kit}";\n{PLAIN}'
-        f"globalThis.code = {{ ...kit, ...demo0, ...demo1, ...demo2, default: undefined }};\n"
-        f"globalThis.demos = {{ {names} }};",
+        f"globalThis.demos = {{ {names} }};\n"
+        "globalThis.code = Object.assign({}, kit, ...Object.values(demos));",
     )
     page.wait_for_function("globalThis.demos")
 
@@ -84,13 +85,14 @@ def folder(tmp_path_factory) -> Path:
     style = colours.read_text(encoding="utf-8") if colours.exists() else ""
     style += "body { background: var(--tutor-paper); color: var(--tutor-ink); margin: 12px }"
     demos = "\n".join(demo()._repr_mimebundle_()[0]["text/html"] for demo in DEMOS)
-    (folder / "page.html").write_text(
-        f'<!doctype html><html lang="en" data-content_root="./" data-theme="light"><head>'
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<link rel="icon" href="data:,"><title>Demos</title><style>{style}</style></head>'
-        f"<body><main><h1>Demos</h1>{demos}</main></body></html>",
-        encoding="utf-8",
-    )
+    for name, body in [("page", demos), *((d.__name__, d().html()) for d in ALL)]:
+        (folder / f"{name}.html").write_text(
+            f'<!doctype html><html lang="en" data-content_root="./" data-theme="light"><head>'
+            f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f'<link rel="icon" href="data:,"><title>Demos</title><style>{style}</style></head>'
+            f"<body><main><h1>Demos</h1>{body}</main></body></html>",
+            encoding="utf-8",
+        )
     return folder
 
 
@@ -109,18 +111,23 @@ def served(folder):
         server.shutdown()
 
 
-ALONE = """async ([name, changes]) => {
+ALONE = """async ([name, state]) => {
   globalThis.alone?.remove();
-  globalThis.states ??= Object.fromEntries(
-    [...document.querySelectorAll('[data-tutor-demo]')].map((place) => [place.dataset.tutorDemo,
-      JSON.parse(place.querySelector('script[type="application/json"]').textContent)]));
   const el = document.createElement('div');
   document.querySelector('main').replaceChildren(el);
-  const model = new code.PageModel({ ...states[name], ...changes });
+  const model = new code.PageModel(state);
   const drawn = new Promise((resolve) => el.addEventListener('tutor-ready', resolve));
   globalThis.alone = { model, el, remove: demos[name].default.render({ model, el }) };
   await drawn;
 }"""
+
+
+@functools.cache
+def first_state(name: str) -> dict:
+    """What a page holds of the demo `name` before anybody has touched it."""
+    demo = next(demo for demo in ALL if demo.__name__ == name)
+    return demo()._page_state()
+
 
 # Everything to be seen but the controls themselves.
 DRAWN = """() => [...alone.el.querySelector('.tutor-demo').shadowRoot.querySelectorAll(
@@ -156,7 +163,7 @@ class DemoPage:
         """Show one demo by itself, with a model to look into: the global `alone`."""
         if self.page.evaluate("!globalThis.demos"):
             load_code(self.page)
-        self.page.evaluate(ALONE, [name, changes])
+        self.page.evaluate(ALONE, [name, {**first_state(name), **changes}])
 
     def drawn(self) -> str:
         """All that the mounted demo shows."""
@@ -177,13 +184,19 @@ def visit(browser, folder):
 
     @contextlib.contextmanager
     def open_page(
-        base: str = folder.as_uri(), *, width=1280, height=900, theme="light", **settings
+        base: str = folder.as_uri(),
+        *,
+        name="page",
+        width=1280,
+        height=900,
+        theme="light",
+        **settings,
     ):
         context = browser.new_context(viewport={"width": width, "height": height}, **settings)
         near = (base, "data:", "blob:")
         context.route(lambda url: not url.startswith(near), lambda route: route.abort())
         page = DemoPage(context.new_page())
-        page.goto(f"{base}/page.html")
+        page.goto(f"{base}/{name}.html")
         if settings.get("java_script_enabled", True):
             page.evaluate("(theme) => { document.documentElement.dataset.theme = theme }", theme)
         yield page

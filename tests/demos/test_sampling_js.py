@@ -14,13 +14,16 @@ SETTINGS = [
     {"top_k": 1},
     {"top_k": 100},
     {"top_p": 1e-6},
+    {"min_p": 0.1},
+    {"min_p": 1.0},
+    {"temperature": 2.0, "top_k": 13, "top_p": 0.9, "min_p": 0.4},
     {"temperature": 0.0},
     {"temperature": 0.0, "top_k": 3, "top_p": 0.5},
 ]
 
 
-def distribution(code, logits, temperature=1.0, top_k=None, top_p=1.0):
-    settings = {"temperature": temperature, "topK": top_k or 0, "topP": top_p}
+def distribution(code, logits, temperature=1.0, top_k=None, top_p=1.0, min_p=0.0):
+    settings = {"temperature": temperature, "topK": top_k or 0, "topP": top_p, "minP": min_p}
     return code("distribution", logits.tolist(), settings)
 
 
@@ -38,7 +41,13 @@ def test_probabilities(code, settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"top_k": 2}, {"top_p": 0.5}, {"temperature": 0.0}, {"top_k": 3, "top_p": 0.25}],
+    [
+        {"top_k": 2},
+        {"top_p": 0.5},
+        {"temperature": 0.0},
+        {"top_k": 3, "top_p": 0.25},
+        {"min_p": 1.0},
+    ],
     ids=str,
 )
 def test_equal_logits(code, settings):
@@ -53,11 +62,14 @@ def test_equal_logits(code, settings):
 def test_what_cut_a_token(code):
     logits = torch.tensor([3.0, 2.0, 1.0, 0.0])
     assert distribution(code, logits, top_k=3, top_p=0.7)["cut"] == [0, 0, 2, 1]
+    assert distribution(code, logits, top_k=3, min_p=0.3)["cut"] == [0, 0, 4, 1]
     assert distribution(code, logits, temperature=0)["cut"] == [0, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
-    "bad", [{"temperature": -1}, {"topK": -1}, {"topK": 1.5}, {"topP": 0}, {"topP": 1.1}], ids=str
+    "bad",
+    [{"temperature": -1}, {"topK": -1}, {"topK": 1.5}, {"topP": 0}, {"topP": 1.1}, {"minP": 1.1}],
+    ids=str,
 )
 def test_bad_settings(code, bad):
     with pytest.raises(Exception, match="must"):

@@ -31,6 +31,7 @@ PEERS = {
     "GPT-2": GPT2Config(),
     "GPT-3": GPT2Config(n_embd=12_288, n_layer=96, n_head=96, n_positions=2048),
     "Llama 2-7B": LlamaConfig(**llama_sizes(32_000, 4096, 32, 32, 32, 11_008)),
+    "Llama 3-8B": LlamaConfig(**llama_sizes(128_256, 4096, 32, 32, 8, 14_336)),
     "Llama 3.1 405B": LlamaConfig(**llama_sizes(128_256, 16_384, 126, 128, 8, 53_248)),
     "Mistral Large 2": MistralConfig(**llama_sizes(32_768, 12_288, 88, 96, 8, 28_672)),
     "Mixtral 8x22B": MixtralConfig(**llama_sizes(32_000, 6144, 56, 48, 8, 16_384)),

@@ -9,6 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from tutor_lib.book import (
+    api,
     font,
     fresh,
     icons,
@@ -17,13 +18,26 @@ from tutor_lib.book import (
     math_nodes,
     pages,
     purge,
+    shared_kit,
     storyteller,
 )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add all parts to a Sphinx build."""
-    for part in (fresh, math_nodes, inline_svg, labs, pages, icons, storyteller, font, purge):
+    for part in (
+        fresh,
+        api,
+        math_nodes,
+        inline_svg,
+        labs,
+        pages,
+        icons,
+        shared_kit,
+        storyteller,
+        font,
+        purge,
+    ):
         part.setup(app)
     # One Node process answers one formula after the other.
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}

@@ -6,6 +6,7 @@ import torch
 import traitlets
 
 from tutor_lib.demos.demo import Demo
+from tutor_lib.demos.head_names import measured_heads
 from tutor_lib.demos.picture import CHARACTER, box, heat, svg, text, visible
 from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller
 from tutor_lib.inside.trace import attention_weights
@@ -20,7 +21,7 @@ PRESETS = {
 
 
 class AttentionMatrix(Demo):
-    """A sentence, a layer and a head; the T × T weights, and the steps to any one of them.
+    """A sentence, all heads at a glance; one head's T × T weights, and the steps to any of them.
 
     `layer`, `head`, `query` and `key` count from 0. A position past the text's end becomes its
     last one in the browser.
@@ -35,6 +36,11 @@ class AttentionMatrix(Demo):
     key = traitlets.Int(1, min=0).tag(sync=True)
     max_tokens = traitlets.Int(48, min=1).tag(sync=True)
     max_length = traitlets.Int(400, min=1).tag(sync=True)
+    measured = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)
+
+    @traitlets.default("measured")
+    def _measured(self) -> list[dict[str, Any]]:
+        return measured_heads()
 
     @traitlets.default("presets")
     def _presets(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ import traitlets
 from tutor_lib.demos.bundle import with_kit
 from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller_message
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 class Demo(anywidget.AnyWidget):
@@ -27,7 +27,7 @@ class Demo(anywidget.AnyWidget):
 
     PRESET_TRAIT = "text"
 
-    _css = (_FOLDER / "demo.css").read_text(encoding="utf-8")
+    _css = (FOLDER / "demo.css").read_text(encoding="utf-8")
 
     _esm: str
     max_length = traitlets.Int(MAX_CHARACTERS, min=1).tag(sync=True)

@@ -1,18 +1,20 @@
-import { bars, button, CUT_BY_GREEDY, CUT_BY_TOP_K, CUT_BY_TOP_P, distribution, draw, enable, h, KEPT, numberField, order, percent, presets, random, Reading, reducedMotion, slider, Stage, textField, withStoryteller } from "./kit.js";
+import { bars, bets, button, cutNames, details, distribution, draw, enable, h, KEPT, layerPredictions, numberField, order, percent, presets, promptIds, random, Reading, reducedMotion, slider, Stage, streamCollector, textField, withStoryteller } from "./kit.js";
 
 /** The `count` most probable tokens, with what the settings do to each. */
 export function chartRows({ before, probabilities, cut }, show, count = 12) {
-  const why = { [CUT_BY_TOP_K]: "cut by top-k", [CUT_BY_TOP_P]: "cut by top-p", [CUT_BY_GREEDY]: "not the largest" };
   return order(before).slice(0, count).map((id) => ({
     label: show(id), value: probabilities[id], ghost: before[id],
-    cut: cut[id] !== KEPT, note: why[cut[id]] ?? percent(probabilities[id]),
+    cut: cut[id] !== KEPT, note: cutNames[cut[id]] ?? percent(probabilities[id]),
   }));
 }
 
-/** What the model is given to read: an empty prompt becomes the end of the text before it. */
-export function promptIds(tokenizer, prompt) {
-  const ids = tokenizer.encode(prompt);
-  return ids.length ? ids : [tokenizer.endOfTextId];
+/**
+ * How many positions go through the model for each prediction: `cached`, where the cache keeps
+ * what earlier positions computed, and `plain`, where all are computed again. The first is the
+ * prefill of the prompt; one more follows each of the `drawn` tokens.
+ */
+export function passCounts(prompt, drawn) {
+  return Array.from({ length: drawn + 1 }, (_, n) => ({ cached: n ? 1 : prompt, plain: prompt + n }));
 }
 
 const STYLE = `
@@ -22,6 +24,17 @@ const STYLE = `
 .story mark:last-of-type { box-shadow: 0 2px 0 var(--td-token); }
 .story .end { font-size: 0.75rem; padding: 0.1rem 0.4rem; border: 1px solid var(--td-line); border-radius: 5px; color: var(--td-muted); white-space: nowrap; }
 .told { display: grid; gap: 0.35rem; }
+.steps { display: grid; gap: 0.6rem; padding-top: 1rem; border-top: 1px solid var(--td-line); }
+.steps > * { min-width: 0; }
+.steps h4 { margin: 0; font-size: 0.9375rem; font-weight: 600; }
+.lens { border-spacing: 3px; border-collapse: separate; table-layout: fixed; }
+.lens th:first-child { width: 5rem; }
+.lens tbody th { font-size: 0.8125rem; line-height: 1.25; }
+.lens td { padding: 0.25rem 0.1rem; border-radius: 5px; text-align: center; overflow: hidden; background: color-mix(in srgb, var(--td-heat-high) var(--heat), var(--td-heat-low)); }
+.lens td span, .lens td small { display: block; overflow: hidden; text-overflow: ellipsis; }
+.lens td small { font-size: 0.6875rem; }
+.lens td.rank { background: none; font-size: 0.8125rem; }
+.lens td.final .token { font-weight: 700; text-decoration: underline; }
 `;
 
 function render({ model, el }) {
@@ -46,8 +59,9 @@ function build(stage, teller) {
     textField(stage, "prompt", { label: "Your prompt", rows: 2, maxlength: get("max_length") }),
     h("div", { class: "controls" }, settings(stage)),
     h("div", { class: "told" }, h("div", { class: "label" }, h("span", {}, "The story so far"), view.room), view.story),
-    h("div", { class: "buttons" }, actions.one, actions.run, actions.reset), view.status, view.chart.node);
-  for (const name of ["temperature", "top_k", "top_p"]) stage.onChange(name, () => drawChart(stage, view));
+    h("div", { class: "buttons" }, actions.one, actions.run, actions.reset), view.status, view.chart.node,
+    lensSection(stage, view), view.work.node);
+  for (const name of ["temperature", "top_k", "top_p", "min_p"]) stage.onChange(name, () => drawChart(stage, view));
   for (const name of ["prompt", "seed"]) stage.onChange(name, () => { stop(view); reset(stage, view); view.status.textContent = ""; });
   reset(stage, view);
 }
@@ -56,6 +70,7 @@ function nodes() {
   return {
     story: h("div", { class: "story", role: "region", "aria-label": "The story so far", tabindex: "0" }),
     room: h("span", {}), status: h("p", { class: "note", role: "status" }),
+    work: workSection(), lens: h("div"), lensStatus: h("p", { class: "note", role: "status" }),
     chart: bars({ label: "The next token: the twelve most probable, before and after the cuts", columns: ["Token", "Before", "After"] }),
   };
 }
@@ -66,6 +81,7 @@ function settings(stage) {
     slider(stage, "temperature", { label: "Temperature", min: 0, max: 2, step: 0.05, format: (t) => (t === 0 ? "0, greedy" : one(t)) }).node,
     slider(stage, "top_k", { label: "Top-k", min: 0, max: 40, step: 1, format: (k) => (k === 0 ? "off" : String(k)) }).node,
     slider(stage, "top_p", { label: "Top-p", min: 0.05, max: 1, step: 0.05, format: (p) => (p === 1 ? "1, off" : one(p)) }).node,
+    slider(stage, "min_p", { label: "Min-p", min: 0, max: 1, step: 0.05, format: (p) => (p === 0 ? "0, off" : one(p)) }).node,
     numberField(stage, "seed", { label: "Seed", min: 0, max: 4294967295 }),
   ];
 }
@@ -77,6 +93,8 @@ function reset(stage, view) {
   view.added = [];
   view.random = random(stage.model.get("seed"));
   view.tooLong = view.prompt.length > config.context_length;
+  view.bet = null;
+  view.bets.clear();
   readOn(view);
   show(stage, view);
 }
@@ -88,11 +106,13 @@ const isFull = (view) => tokensOf(view).length >= view.teller.config.context_len
 const hasEnded = (view) => view.added.at(-1) === view.teller.tokenizer.endOfTextId;
 
 function readOn(view) {
-  view.logits = view.tooLong ? null : view.reading.read(tokensOf(view));
+  const collector = streamCollector();
+  view.logits = view.tooLong ? null : view.reading.read(tokensOf(view), collector);
+  view.streams = collector.streams;
 }
 
 const chances = (stage, view) => distribution(view.logits, {
-  temperature: stage.model.get("temperature"), topK: stage.model.get("top_k"), topP: stage.model.get("top_p"),
+  temperature: stage.model.get("temperature"), topK: stage.model.get("top_k"), topP: stage.model.get("top_p"), minP: stage.model.get("min_p"),
 });
 
 /** Draw one token and read it. Returns its id and how probable it was. */
@@ -146,6 +166,8 @@ function stop(view, stage) {
 function show(stage, view) {
   drawStory(view);
   drawChart(stage, view);
+  drawLens(view);
+  drawWork(view);
   const used = tokensOf(view).length, room = view.teller.config.context_length;
   view.room.textContent = `${used} of ${room} tokens`;
   const can = !view.tooLong && !isFull(view);
@@ -173,6 +195,62 @@ function drawChart(stage, view) {
   view.chart.node.hidden = view.tooLong;
   if (view.tooLong) return;
   view.chart.update(chartRows(chances(stage, view), (id) => view.teller.tokenizer.show(id)));
+}
+
+/** A bet first: after which block does the storyteller's favourite come out on top? */
+function lensSection(stage, view) {
+  const options = Array.from({ length: view.teller.config.n_layers + 1 }, (_, depth) => (depth ? `block ${depth}` : "embedding"));
+  view.bets = bets(stage, { label: "Your bet on the depth", options, onBet: (depth) => { view.bet = depth; drawLens(view); } });
+  return h("section", { class: "steps", "aria-label": "The prediction after every block" },
+    h("h4", {}, "The prediction after every block"),
+    h("p", { class: "note" }, "The same unembedding can read the residual stream of the last position early. After which part is the model’s final favourite first on top? Bet, and see."),
+    view.bets.node, view.lensStatus, view.lens);
+}
+
+function drawLens(view) {
+  const hidden = view.bet === null || view.tooLong;
+  view.lens.replaceChildren();
+  view.lensStatus.textContent = "";
+  if (hidden) return;
+  const rows = layerPredictions(view.teller, view.streams, 3), first = rows.findIndex(({ rank }) => rank === 1);
+  const final = rows.at(-1).top[0].id, show = (id) => view.teller.tokenizer.show(id), name = (depth) => (depth ? `block ${depth}` : "embedding");
+  view.lensStatus.textContent = `“${show(final)}” is first on top after ${name(first)}. ${view.bet === first ? "Your bet was right." : `Your bet was ${name(view.bet)}.`}`;
+  view.lens.append(h("table", { class: "lens" }, h("caption", {}, "The three most probable tokens if the model ended there; underlined, the final favourite"),
+    h("thead", {}, h("tr", {}, ["After", "1st", "2nd", "3rd", `“${show(final)}”`].map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", {}, rows.map((row, depth) => h("tr", {}, h("th", { scope: "row" }, name(depth)), row.top.map((one) => lensCell(one, show, final)),
+      h("td", { class: "rank" }, h("span", {}, `rank ${row.rank}`), h("small", {}, percent(row.share))))))));
+}
+
+function lensCell({ id, probability }, show, final) {
+  // At most 40 % of the heat: the text on it stays readable in both themes.
+  return h("td", { class: id === final ? "final" : "", style: `--heat:${Math.round(40 * probability)}%` },
+    h("span", { class: "token" }, show(id)), h("small", {}, percent(probability)));
+}
+
+const PASSES = 12;
+
+/** Prefill and decode: the positions that went through the model for each prediction. */
+function workSection() {
+  const said = h("p", {}), chart = bars({ label: "Positions computed so far", columns: ["Way", "Positions"] }), all = h("div");
+  const node = h("section", { class: "steps", "aria-label": "Prefill and decode" },
+    h("h4", {}, "Prefill and decode: the work so far"), said, chart.node, all);
+  return { node, said, chart, all };
+}
+
+function drawWork({ work, prompt, added, tooLong, teller }) {
+  work.node.hidden = tooLong;
+  if (tooLong) return;
+  const passes = passCounts(prompt.length, added.length), last = passes.at(-1);
+  const sum = (name) => passes.reduce((total, pass) => total + pass[name], 0), most = sum("plain");
+  work.said.textContent = passes.length === 1
+    ? `Prefill: all ${prompt.length} positions of the prompt go through in one pass. Sample, and each new token is a decode step.`
+    : `The last decode step ran ${last.cached} position through the model; without a cache it would have been ${last.plain}.`;
+  work.chart.update([["with the cache", sum("cached")], ["without", most]].map(([label, count]) => ({ label, value: count / most, note: String(count) })));
+  const open = work.all.firstChild?.open ?? false, name = (n) => (n ? `decode ${n}: ${teller.tokenizer.show(added[n - 1])}` : "prefill: the prompt");
+  const rows = passes.map(({ cached, plain }, n) => [n, cached, plain]).slice(-PASSES);
+  const table = details(`The last ${PASSES} passes`, ["Pass", "With the cache", "Without"], rows.map(([n, cached, plain]) => [name(n), String(cached), String(plain)]));
+  table.open = open;
+  work.all.replaceChildren(table);
 }
 
 export default { render };

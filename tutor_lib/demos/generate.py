@@ -1,4 +1,4 @@
-"""The storyteller at work: the next token's probabilities, and a story drawn from them."""
+"""The storyteller at work: the next token after every block, and a story drawn from it."""
 
 import torch
 import traitlets
@@ -21,7 +21,8 @@ class Generate(Demo):
     """A prompt, the chart of what may come next, and buttons that draw from it.
 
     `text` is the prompt and all that was drawn since; the browser writes it. `top_k` 0 keeps
-    all tokens, `temperature` 0 is greedy. The same prompt, settings and seed draw the same text.
+    all tokens, as do `top_p` 1 and `min_p` 0; `temperature` 0 is greedy. The same prompt,
+    settings and seed draw the same text.
     """
 
     PRESET_TRAIT = "prompt"
@@ -31,6 +32,7 @@ class Generate(Demo):
     temperature = traitlets.Float(1.0, min=0.0, max=2.0).tag(sync=True)
     top_k = traitlets.Int(0, min=0, max=40).tag(sync=True)
     top_p = traitlets.Float(1.0, min=0.05, max=1.0).tag(sync=True)
+    min_p = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     seed = traitlets.Int(1, min=0, max=2**32 - 1).tag(sync=True)
 
     @traitlets.default("presets")
@@ -47,7 +49,7 @@ class Generate(Demo):
         model, tokenizer = storyteller()
         ids = tokenizer.encode(self.prompt) or [tokenizer.end_of_text_id]
         logits = model(torch.tensor([ids[-model.config.context_length :]]))[:, -1]
-        sampler = Sampler(self.temperature, self.top_k or None, self.top_p)
+        sampler = Sampler(self.temperature, self.top_k or None, self.top_p, self.min_p)
         top = sampler.probabilities(logits)[0].topk(10)
         rows = [
             (visible(tokenizer.token_bytes(int(i))), p.item())

@@ -36,6 +36,12 @@ def heat(share: Number) -> str:
     return f"color-mix(in srgb,var(--td-heat-high) {100 * share:.0f}%,var(--td-heat-low))"
 
 
+def signed(share: Number) -> str:
+    """The colour of a share between -1 and 1: one hue below zero, one above, paper at zero."""
+    name = "negative" if share < 0 else "positive"
+    return f"color-mix(in srgb,var(--td-{name}) {100 * min(abs(share), 1):.0f}%,var(--td-paper))"
+
+
 def visible(token: bytes) -> str:
     """One token's bytes as a reader can see them: ␣ for a space, hexadecimal for half a letter."""
     try:

@@ -1,33 +1,41 @@
-// From logits to one token: temperature, top-k, top-p, in the order of tutor_lib.predict.
+// From logits to one token: temperature, top-k, top-p, min-p, in the order of tutor_lib.predict.
 import { argmax, softmax } from "./math.js";
 
 /** Why a token cannot be drawn. */
-export const KEPT = 0, CUT_BY_TOP_K = 1, CUT_BY_TOP_P = 2, CUT_BY_GREEDY = 3;
+export const KEPT = 0, CUT_BY_TOP_K = 1, CUT_BY_TOP_P = 2, CUT_BY_GREEDY = 3, CUT_BY_MIN_P = 4;
+
+/** The same in words. */
+export const cutNames = {
+  [CUT_BY_TOP_K]: "cut by top-k", [CUT_BY_TOP_P]: "cut by top-p",
+  [CUT_BY_MIN_P]: "cut by min-p", [CUT_BY_GREEDY]: "not the largest",
+};
 
 /**
  * The distribution that the next token is drawn from.
  *
- * `temperature` 0 is greedy; `topK` 0 keeps all. Returns `before` (the probabilities at this
+ * `temperature` 0 is greedy; `topK` 0, `topP` 1 and `minP` 0 keep all. Returns `before` (the probabilities at this
  * temperature, nothing cut), `probabilities` (after the cuts, summing to 1) and `cut` (for each
  * token KEPT or what cut it).
  */
-export function distribution(logits, { temperature = 1, topK = 0, topP = 1 } = {}) {
-  check(temperature, topK, topP);
+export function distribution(logits, { temperature = 1, topK = 0, topP = 1, minP = 0 } = {}) {
+  check(temperature, topK, topP, minP);
   if (temperature === 0) return greedy(logits);
   const scaled = Float64Array.from(logits, (logit) => logit / temperature);
   const before = softmax(scaled);
   const cut = new Uint8Array(logits.length);
   if (topK > 0) cutTopK(scaled, topK, cut);
   cutTopP(scaled, topP, cut);
+  cutMinP(scaled, minP, cut);
   return { before, cut, probabilities: softmax(kept(scaled, cut)) };
 }
 
-function check(temperature, topK, topP) {
+function check(temperature, topK, topP, minP) {
   if (!(temperature >= 0 && temperature < Infinity))
     throw new RangeError(`temperature must be finite and ≥ 0, got ${temperature}`);
   if (!(Number.isInteger(topK) && topK >= 0))
     throw new RangeError(`top-k must be a whole number ≥ 0, got ${topK}`);
   if (!(topP > 0 && topP <= 1)) throw new RangeError(`top-p must lie in (0, 1], got ${topP}`);
+  if (!(minP >= 0 && minP <= 1)) throw new RangeError(`min-p must lie in [0, 1], got ${minP}`);
 }
 
 function greedy(logits) {
@@ -56,6 +64,12 @@ function cutTopP(logits, p, cut) {
     if (before >= p && cut[i] === KEPT) cut[i] = CUT_BY_TOP_P;
     before += probabilities[i];
   }
+}
+
+/** Mark all that are less than p times as probable as the best: log p below its logit. */
+function cutMinP(logits, p, cut) {
+  const least = logits[argmax(logits)] + Math.log(p);
+  logits.forEach((logit, i) => { if (logit < least && cut[i] === KEPT) cut[i] = CUT_BY_MIN_P; });
 }
 
 /** Positions from the largest value to the smallest; of equals, the first comes first. */

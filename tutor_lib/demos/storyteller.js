@@ -61,26 +61,37 @@ export class Storyteller {
     };
   }
 
-  /** Run `ids` after what `cache` holds. Returns the logits after the last of them. */
-  read(ids, cache = this.newCache(), trace = null) {
+  /**
+   * Run `ids` after what `cache` holds. Returns the logits after the last of them. `trace` is
+   * called for each head, as `traceHeads` does; `watch` has what `step` calls on the way.
+   */
+  read(ids, cache = this.newCache(), trace = null, watch = {}) {
     const room = this.config.context_length;
     if (ids.length === 0) throw new RangeError("there is no token to read");
     if (cache.length + ids.length > room)
       throw new RangeError(`${cache.length + ids.length} tokens do not fit the context of ${room}`);
     let x;
-    for (const id of ids) x = this.step(id, cache, trace);
+    for (const id of ids) x = this.step(id, cache, trace, watch);
     return this.unembed(x);
   }
 
-  /** One token through all layers: the last vector of its residual stream. */
-  step(id, cache, trace = null) {
+  /**
+   * One token through all layers: the last vector of its residual stream.
+   *
+   * `watch.wrote(part, layer, written, x)` sees what the embedding, each attention and each FFN
+   * adds, and the stream after it. `watch.neurons(layer, activations)` may change the hidden
+   * units of an FFN in place.
+   */
+  step(id, cache, trace = null, watch = {}) {
     const { vocab_size, d_model, n_layers } = this.config;
     if (!(id >= 0 && id < vocab_size))
       throw new RangeError(`token id ${id} is outside 0…${vocab_size - 1}`);
     const x = this.tensors["embedding.weight"].slice(id * d_model, (id + 1) * d_model);
+    const write = (part, l, written) => { add(x, written); watch.wrote?.(part, l, written, x); };
+    watch.wrote?.("embedding", 0, x, x);
     for (let l = 0; l < n_layers; l++) {
-      add(x, this.attention(l, x, cache, trace));
-      add(x, this.feedForward(l, x));
+      write("attention", l, this.attention(l, x, cache, trace));
+      write("FFN", l, this.feedForward(l, x, watch));
     }
     cache.length += 1;
     return x;
@@ -117,12 +128,13 @@ export class Storyteller {
   }
 
   /** What layer `l`'s FFN adds: W_down (silu(W_gate x) ⊙ W_up x). */
-  feedForward(l, x) {
+  feedForward(l, x, watch = {}) {
     const layer = this.layers[l];
     const read = rmsNorm(x, layer.ffnNorm, this.config.norm_eps);
     const up = multiply(layer.up, read);
     const gate = multiply(layer.gate, read);
     for (let i = 0; i < gate.length; i++) gate[i] = silu(gate[i]) * up[i];
+    watch.neurons?.(l, gate);
     return multiply(layer.down, gate);
   }
 
@@ -153,6 +165,12 @@ export function traceHeads(teller, ids) {
   return heads;
 }
 
+/** What the model is given to read: an empty prompt becomes the end of the text before it. */
+export function promptIds(tokenizer, prompt) {
+  const ids = tokenizer.encode(prompt);
+  return ids.length ? ids : [tokenizer.endOfTextId];
+}
+
 /** A text being read: what two readings begin with alike is not computed twice. */
 export class Reading {
   constructor(teller) {
@@ -161,13 +179,13 @@ export class Reading {
     this.ids = [];
   }
 
-  /** The logits after the last of `ids`. */
-  read(ids) {
+  /** The logits after the last of `ids`; `watch` sees the way of each that is computed. */
+  read(ids, watch = {}) {
     let shared = 0;
     while (shared < ids.length - 1 && shared < this.ids.length && ids[shared] === this.ids[shared])
       shared++;
     this.cache.length = shared;
     this.ids = [...ids];
-    return this.teller.read(ids.slice(shared), this.cache);
+    return this.teller.read(ids.slice(shared), this.cache, null, watch);
   }
 }

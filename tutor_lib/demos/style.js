@@ -12,6 +12,7 @@ export const STYLE = `
 .demo > *, .columns > * { min-width: 0; }
 *, *::before, *::after { box-sizing: border-box; }
 p, ol, ul, figure, table { margin: 0; }
+[hidden] { display: none !important; }
 .predict { padding-left: 0.75rem; border-left: 3px solid var(--td-accent); max-width: 64ch; }
 .predict b { font-weight: 600; }
 .note { color: var(--td-muted); font-size: 0.875rem; max-width: 72ch; }
@@ -64,6 +65,16 @@ button.chip[aria-pressed="true"] { border-color: var(--td-accent); color: var(--
 .token { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: 0.875em; white-space: pre; }
 .chosen-token { font-weight: 600; }
+.token-row { display: flex; flex-wrap: wrap; gap: 0.25rem; }
+.token-row label { position: relative; display: block; cursor: pointer; }
+.token-row input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer; }
+.token-row label > span { display: grid; justify-items: center; min-width: 1.9rem; height: 100%; border: 1px solid var(--td-line); border-radius: 6px; overflow: hidden; background: var(--td-paper); }
+.token-row .token { width: 100%; padding: 0.15rem 0.4rem; text-align: center; background: color-mix(in srgb, var(--td-accent) var(--shade, 0%), var(--td-paper)); }
+.token-row small { padding: 0 0.3rem; color: var(--td-muted); font-size: 0.6875rem; }
+.token-row input:checked + span { border-color: var(--td-accent); box-shadow: 0 0 0 1px var(--td-accent); }
+.token-row input:checked + span .token { font-weight: 700; }
+.token-row input:focus-visible + span { outline: 2px solid var(--td-ink); outline-offset: 2px; }
+.bets button[aria-pressed="true"] { border-color: var(--td-accent); box-shadow: inset 0 0 0 1px var(--td-accent); color: var(--td-accent); }
 
 /* Tables of bars */
 table { border-collapse: collapse; width: 100%; }
@@ -83,8 +94,14 @@ tr.cut .bar { display: none; }
 tr.cut .ghost { border-color: var(--td-line); border-style: dashed; background: none; }
 tr.chosen th, tr.chosen .number { font-weight: 700; }
 .signed { display: block; width: 100%; height: 3.5rem; border-radius: 4px; background: linear-gradient(var(--td-line), var(--td-line)) center / 100% 1px no-repeat; }
-.signed rect { fill: color-mix(in srgb, var(--td-muted) 60%, var(--td-surface)); }
-.signed rect.marked { fill: var(--td-accent); }
+.signed path { fill: color-mix(in srgb, var(--td-muted) 60%, var(--td-surface)); }
+.signed path.marked { fill: var(--td-accent); }
+.scores .track > div { background: var(--soft) linear-gradient(var(--td-edge), var(--td-edge)) var(--zero) 50% / 1px 100% no-repeat; }
+.scores .bar { border-radius: 2px; }
+tr.muted th, tr.muted .number { color: var(--td-muted); }
+tr.muted .bar { background: none; border: 1px dashed var(--td-edge); }
+.signed-map { display: block; width: 100%; background: var(--td-paper); border-radius: 3px; }
+.bet { display: grid; gap: 0.5rem; }
 details > summary { cursor: pointer; color: var(--td-muted); font-size: 0.8125rem; }
 sup { font-size: 0.75em; line-height: 0; vertical-align: super; }
 .scroll { overflow: auto; max-height: 15rem; margin-top: 0.5rem; }

@@ -1,4 +1,4 @@
-import { BytePairTokenizer, END_OF_TEXT, button, enable, h, presets, pretokenize, Stage, slider, textField } from "./kit.js";
+import { BytePairTokenizer, END_OF_TEXT, button, choice, countNodesOf, enable, fixed, h, pieceNode, plural, predictLine, presets, pretokenize, Stage, slider, textField, trainView, UnigramTokenizer, WordPieceTokenizer } from "./kit.js";
 
 /** A text as words, each with the ids of its pieces; the words joined give the text again. */
 export function cutWords(tokenizer, text) {
@@ -19,6 +19,9 @@ export function wordSteps(tokenizer, { word, ids }) {
 }
 
 const STYLE = `
+.controls > .choice { max-width: none; }
+.body { display: grid; gap: 1rem; }
+.body > * { min-width: 0; }
 .pieces { display: flex; flex-wrap: wrap; gap: 0.5rem 0.2rem; }
 button.word { display: inline-flex; gap: 2px; min-height: 0; padding: 3px; border-color: transparent; background: none; max-width: 100%; flex-wrap: wrap; }
 button.word:hover { background: var(--soft); }
@@ -41,42 +44,80 @@ button.word[aria-pressed="true"] { border-color: var(--td-accent); background: c
 .log td, .log tbody th { padding: 0.2rem 0.75rem 0.2rem 0; border-top: 1px solid var(--td-line); white-space: nowrap; }
 .log thead th { padding-right: 0.75rem; }
 .log .number { padding: 0.2rem 0 0.2rem 0.75rem; }
+.compare { max-width: 34rem; font-size: 0.875rem; }
+.compare td, .compare tbody th { padding: 0.2rem 0; border-top: 1px solid var(--td-line); }
+.compare tr.in-use th { font-weight: 600; }
+.word-count { display: inline-flex; align-items: center; gap: 2px; margin-right: 0.5rem; }
+.word-count > small { margin-left: 0.2rem; color: var(--td-muted); font-size: 0.75rem; }
+.ways td { vertical-align: middle; }
+.ways .row { min-height: 0; padding-block: 0.25rem; }
+.learned { max-height: 9rem; overflow: auto; }
 `;
 
 function render({ model, el }) {
   const stage = new Stage(el, model);
-  const tokenizer = new BytePairTokenizer(model.get("merges"));
-  const parts = {
-    counts: h("div", { class: "counts" }),
-    pieces: h("div", { class: "pieces", role: "group", "aria-label": "Words, cut into tokens" }),
-    merges: h("section", { class: "merges", "aria-label": "The merges of the chosen word" }),
-    status: h("p", { class: "hidden", role: "status" }),
-  };
+  const body = h("div", { class: "body" }), built = [null, null];
   stage.add(h("style", {}, STYLE),
-    h("p", { class: "predict" }, h("b", {}, "Predict: "), "how many tokens will your text become? Then type it, and pick a word to see how its bytes were merged."),
+    h("div", { class: "controls" }, choice(stage, "train", { label: "What to do", options: ["Cut a text", "Learn merges"] })),
     textField(stage, "text", { label: "Your text", rows: 2, maxlength: model.get("max_length") }),
-    presets(stage, "text", { label: "Try" }), parts.counts, parts.pieces, parts.merges, parts.status);
-  const words = drawText(stage, tokenizer, parts);
-  drawMerges(stage, tokenizer, parts, words);
+    presets(stage, "text", { label: "Try" }), body);
+  // What is not shown is not in the tree either: a keyboard would find its buttons there.
+  stage.watch(["train"], () => {
+    const mode = model.get("train");
+    built[mode] ??= (mode ? trainView : cutView)(stage);
+    body.replaceChildren(...built[mode]);
+  });
   stage.ready();
   return () => stage.remove();
 }
 
+/** The text in pieces, and how the chosen word came to its own. */
+function cutView(stage) {
+  const bpe = new BytePairTokenizer(stage.model.get("merges"));
+  const wordPiece = new WordPieceTokenizer(stage.model.get("wordpieces")), unigram = new UnigramTokenizer(stage.model.get("unigrams"));
+  const algorithms = [
+    { name: "BPE", tokenizer: bpe, cut: (text) => cutWords(bpe, text) },
+    { name: "WordPiece", tokenizer: wordPiece, cut: (text) => wordPiece.cut(text) },
+    { name: "Unigram", tokenizer: unigram, cut: (text) => unigram.cut(text) },
+  ];
+  const parts = {
+    counts: h("div", { class: "counts" }), compare: h("tbody"),
+    pieces: h("div", { class: "pieces", role: "group", "aria-label": "Words, cut into tokens" }),
+    merges: h("section", { class: "merges", "aria-label": "How the chosen word was cut" }),
+    status: h("p", { class: "hidden", role: "status" }),
+  };
+  const words = drawText(stage, algorithms, parts);
+  drawWord(stage, algorithms, parts, words);
+  return [predictLine("how many tokens will your text become? Then type it, and pick a word to see how it was cut."),
+    h("div", { class: "controls" }, choice(stage, "algorithm", { label: "Algorithm", options: algorithms.map(({ name }) => name) })),
+    parts.counts, parts.pieces, parts.merges, compareTable(bpe.vocabSize, parts.compare), parts.status];
+}
+
+function compareTable(size, body) {
+  return h("table", { class: "compare" }, h("caption", {}, `The same text by all three, V = ${size} each, learned from the storyteller’s stories`),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Algorithm"),
+      ["Tokens", "Unknown", "Comes back"].map((name) => h("th", { scope: "col", class: "number" }, name)))), body);
+}
+
 /** Counts and pieces; the result is a function that tells the words of the moment. */
-function drawText(stage, tokenizer, parts) {
-  let words = [];
+function drawText(stage, algorithms, parts) {
+  let words = [], shownBy = null;
   const cut = () => {
-    const next = cutWords(tokenizer, stage.model.get("text"));
+    const text = stage.model.get("text"), used = stage.model.get("algorithm");
+    const all = algorithms.map((algorithm) => algorithm.cut(text)), next = all[used];
     const ids = next.flatMap((word) => word.ids);
-    parts.counts.replaceChildren(...countNodes(counts(stage.model.get("text"), ids)));
-    replaceChanged(parts.pieces, words, next, (word) => wordButton(tokenizer, word));
+    parts.counts.replaceChildren(...countNodes(counts(text, ids)));
+    parts.compare.replaceChildren(...all.map((those, i) => compareRow(algorithms[i], text, those, i === used)));
+    if (shownBy !== used) { parts.pieces.replaceChildren(); words = []; }
+    replaceChanged(parts.pieces, words, next, (word) => wordButton(algorithms[used].tokenizer, word));
     words = next;
+    shownBy = used;
     stage.set({ ids, word: Math.max(0, Math.min(stage.model.get("word"), words.length - 1)) });
     mark();
   };
   const mark = () => [...parts.pieces.children].forEach((node, i) =>
     node.setAttribute("aria-pressed", String(i === stage.model.get("word"))));
-  stage.watch(["text"], cut);
+  stage.watch(["text", "algorithm"], cut);
   stage.onChange("word", mark);
   stage.listen(parts.pieces, "click", (event) => {
     const chosen = [...parts.pieces.children].indexOf(event.target.closest("button"));
@@ -85,10 +126,15 @@ function drawText(stage, tokenizer, parts) {
   return () => words;
 }
 
+function compareRow({ name, tokenizer }, text, words, used) {
+  const ids = words.flatMap((word) => word.ids), unknown = ids.filter((id) => id === tokenizer.unknownId).length;
+  return h("tr", { class: used ? "in-use" : "" }, h("th", { scope: "row" }, name),
+    [String(ids.length), String(unknown), tokenizer.decode(ids) === text ? "yes" : "no"].map((cell) => h("td", { class: "number" }, cell)));
+}
+
 function countNodes({ characters, bytes, tokens }) {
   const per = tokens ? (characters / tokens).toFixed(2) : "–";
-  return [[characters, "characters"], [bytes, "bytes"], [tokens, "tokens"], [per, "characters a token"]]
-    .map(([value, name]) => h("div", {}, h("b", {}, String(value)), h("span", {}, name)));
+  return countNodesOf([[characters, "characters"], [bytes, "bytes"], [tokens, "tokens"], [per, "characters a token"]]);
 }
 
 /** Make nodes only for the words between those that both texts begin and end with. */
@@ -111,57 +157,90 @@ function fragment(nodes) {
 
 function wordButton(tokenizer, { ids }) {
   return h("button", { type: "button", class: "word", "aria-pressed": "false" },
-    ids.map((id, i) => pieceNode(tokenizer, id, i % 2 === 0)));
+    ids.map((id, i) => pieceNode(tokenizer.show(id), id, i % 2 === 0)));
 }
 
-function pieceNode(tokenizer, id, even, isNew = false) {
-  return h("span", { class: `piece${even ? " even" : ""}${isNew ? " new" : ""}` },
-    h("span", { class: "token" }, tokenizer.show(id)), h("small", {}, String(id)));
+/** How the chosen word was cut, told by the algorithm that did it. */
+function drawWord(stage, algorithms, parts, words) {
+  const told = [mergeSteps, longestPieces, mostProbable].map((tell, i) => tell(stage, algorithms[i].tokenizer, parts.status));
+  const choose = () => {
+    const word = words()[stage.model.get("word")], { nodes, show } = told[stage.model.get("algorithm")];
+    parts.merges.hidden = !word;
+    parts.merges.replaceChildren(...nodes);
+    if (word) show(word);
+  };
+  // A new word begins with its bytes: what follows is the reader's to guess.
+  const restart = () => { stage.set({ step: 0 }); choose(); };
+  for (const name of ["word", "text", "algorithm"]) stage.onChange(name, restart);
+  choose();
 }
 
-/** The chosen word from bytes to tokens, one merge a step. */
-function drawMerges(stage, tokenizer, parts, words) {
+/** From bytes to tokens, one merge a step. */
+function mergeSteps(stage, tokenizer, status) {
   let steps = [{ ids: [] }];
   const title = h("p", {});
   const back = button(stage, "Back", () => stage.set({ step: stage.model.get("step") - 1 }));
   const next = button(stage, "Merge", () => stage.set({ step: stage.model.get("step") + 1 }), { class: "primary" });
   const range = slider(stage, "step", { label: "Merges", min: 0, max: 0, step: 1, format: (n) => `${n} of ${steps.length - 1}` });
   const row = h("div", { class: "row" }), said = h("p", {}), log = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Merges so far" });
-  parts.merges.append(title, h("div", { class: "stepper" }, back, range.node, next), row, said, log);
-  const choose = () => {
-    const word = words()[stage.model.get("word")];
-    parts.merges.hidden = !word;
-    if (!word) return;
+  const show = (word) => {
     steps = wordSteps(tokenizer, word);
     const bytes = steps[0].ids.length;
-    title.replaceChildren("The chosen word, ", h("span", { class: "token strong" }, steps.at(-1).ids.map((id) => tokenizer.show(id)).join("")),
-      `, is ${count(bytes, "byte")} long. ${steps.length === 1 ? "No merge applies." : "Which neighbours merge first?"}`);
+    title.replaceChildren("The chosen word, ", strongToken(steps.at(-1).ids.map((id) => tokenizer.show(id)).join("")),
+      `, is ${plural(bytes, "byte")} long. ${steps.length === 1 ? "No merge applies." : "Which neighbours merge first?"}`);
     range.stretch(steps.length - 1);
     draw();
   };
-  // A new word begins with its bytes: what follows is the reader's to guess.
-  const restart = () => { stage.set({ step: 0 }); choose(); };
   const draw = () => {
     const at = Math.max(0, Math.min(stage.model.get("step"), steps.length - 1));
     if (at !== stage.model.get("step")) return stage.set({ step: at });
     enable(back, at > 0);
     enable(next, at < steps.length - 1);
-    row.replaceChildren(...steps[at].ids.map((id, i) => pieceNode(tokenizer, id, i % 2 === 0, id === steps[at].id)));
-    said.textContent = sentence(tokenizer, steps, at);
+    row.replaceChildren(...steps[at].ids.map((id, i) => pieceNode(tokenizer.show(id), id, i % 2 === 0, id === steps[at].id)));
+    status.textContent = said.textContent = sentence(tokenizer, steps, at);
     log.replaceChildren(at ? logTable(tokenizer, steps.slice(1, at + 1)) : "");
     log.hidden = at === 0;
-    parts.status.textContent = said.textContent;
   };
-  stage.onChange("word", restart);
-  stage.onChange("text", restart);
-  stage.onChange("step", draw);
-  choose();
+  stage.onChange("step", () => { if (stage.model.get("algorithm") === 0) draw(); });
+  return { nodes: [title, h("div", { class: "stepper" }, back, range.node, next), row, said, log], show };
 }
 
-const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+const strongToken = (text) => h("span", { class: "token strong" }, text);
+
+/** WordPiece from the front: which longer candidates were no pieces, and which one was. */
+function longestPieces(stage, tokenizer, status) {
+  const said = h("p", {}), table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Pieces from the front" });
+  const show = ({ word }) => {
+    const takes = tokenizer.takes(word), stuck = takes.at(-1).id === undefined;
+    status.textContent = said.textContent = stuck ? `No piece begins “${takes.at(-1).rest}”, so the whole word “${word}” becomes [UNK].`
+      : `From the front, again and again the longest piece in the vocabulary: “${word}” is ${plural(takes.length, "piece")}.`;
+    table.replaceChildren(plainTable(["Rest of the word", "Too long", "Piece", "Id"], takes.map(({ rest, tried, id }) =>
+      [rest, String(tried), id === undefined ? "none" : tokenizer.show(id), id === undefined ? "–" : String(id)])));
+  };
+  return { nodes: [said, table, h("p", { class: "note" }, "“Too long” counts the longer candidates that are not in the vocabulary. ## marks a piece that goes on within a word.")], show };
+}
+
+/** Unigram: the three most probable ways to cut the word. */
+function mostProbable(stage, tokenizer, status) {
+  const said = h("p", {}), table = h("div", { class: "scroll ways", tabindex: "0", role: "region", "aria-label": "The most probable ways" });
+  const show = ({ word }) => {
+    const ways = tokenizer.nBest(word, 3);
+    status.textContent = said.textContent = ways.length === 1 ? `There is one way to cut “${word}”.`
+      : `Of all ways to cut “${word}”, the most probable one is taken: ${plural(ways[0].pieces.length, "piece")}. The next best is ${Math.exp(ways[1].logP - ways[0].logP).toPrecision(2)} times as probable.`;
+    table.replaceChildren(plainTable(["Pieces with log p", "Sum"], ways.map(({ logP, pieces }) =>
+      [h("div", { class: "row" }, pieces.map((piece, i) => pieceNode(piece, fixed(tokenizer.logP.get(piece) ?? tokenizer.unknown, 2), i % 2 === 0))), fixed(logP, 2)])));
+  };
+  return { nodes: [said, table], show };
+}
+
+function plainTable(columns, rows) {
+  const cell = (value, i) => h(i ? "td" : "th", i ? { class: "number" } : { scope: "row" }, typeof value === "string" ? h("span", { class: "token" }, value) : value);
+  return h("table", { class: "log" }, h("thead", {}, h("tr", {}, columns.map((name, i) => h("th", { scope: "col", class: i ? "number" : "" }, name)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell)))));
+}
 
 function sentence(tokenizer, steps, at) {
-  const left = at === steps.length - 1 ? ` No pair left was ever merged: ${count(steps[at].ids.length, "token")}.` : "";
+  const left = at === steps.length - 1 ? ` No pair left was ever merged: ${plural(steps[at].ids.length, "token")}.` : "";
   if (at === 0) return steps.length === 1 ? left.trim() : "At first every byte is a token.";
   const { pair, id, rank } = steps[at];
   return `${tokenizer.show(pair[0])} + ${tokenizer.show(pair[1])} → ${tokenizer.show(id)}, `

@@ -3,7 +3,8 @@
     python -m tutor_lib.experiments [NAME …] [--seed N] [--cut-down] [--out FOLDER]
 
 Without a name, all of them. A full run writes `NAME.json` to `tutor_lib/assets/experiments/`,
-where the book reads it; the figure goes to `build/experiments/NAME.png`.
+where the book reads it, and `NAME.safetensors` beside it if the book shows the trained model;
+the figure goes to `build/experiments/NAME.png`.
 """
 
 import argparse
@@ -25,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name}: {(experiment(name).__doc__ or '').splitlines()[0]}")
         record = make_record(name, options.seed, options.cut_down)
         save_record(record, out / f"{name}.json")
+        if keep := getattr(experiment(name), "keep", None):
+            found = experiment(name)
+            plan = found.CUT_DOWN if options.cut_down else found.FULL
+            keep(plan, options.seed, out / f"{name}.safetensors")
         FIGURES.mkdir(parents=True, exist_ok=True)
         experiment(name).figure(record["results"]).savefig(FIGURES / f"{name}.png", dpi=120)
         print(f"{record['seconds']} s; {out / name}.json, {FIGURES / name}.png")

@@ -13,7 +13,16 @@ import torch
 from matplotlib.figure import Figure
 
 ASSETS = Path(__file__).parents[1] / "assets" / "experiments"
-NAMES = ("scaling", "moe", "induction", "memory", "lora_rank", "alignment")
+NAMES = (
+    "scaling",
+    "moe",
+    "induction",
+    "memory",
+    "lora_rank",
+    "alignment",
+    "path_length",
+    "translation",
+)
 PACKAGES = ("torch", "numpy", "transformers", "tokenizers", "peft", "bitsandbytes")
 
 

@@ -45,6 +45,13 @@ ZOO = [
         DecoderConfig(32_000, 4096, 32, 4096, 32, 32, 11_008, tied=False), 6.74e9,
     ),
     ZooModel(
+        "Llama 3-8B", "Meta", 2024, "Llama Team 2024, table 3 (arXiv:2407.21783), released config",
+        DecoderConfig(
+            128_256, 8192, 32, 4096, 32, 8, 14_336, rope_base=500_000.0, tied=False
+        ),
+        8.03e9,
+    ),
+    ZooModel(
         "Llama 3.1 405B", "Meta", 2024, "Llama Team 2024, table 3 (arXiv:2407.21783)",
         DecoderConfig(
             128_256, 131_072, 126, 16_384, 128, 8, 53_248, rope_base=500_000.0, tied=False,
