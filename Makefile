@@ -30,6 +30,7 @@ long: $(VENV)/.dev  ## train the storyteller again and compare; try each mistake
 
 bench: $(VENV)/.dev  ## time the library, the pages and the grader against their peers
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m pytest -q -s -m bench
 	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m tests.bench.grading
 

@@ -25,15 +25,17 @@ if importlib.util.find_spec("beartype"):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items) -> None:
-    """In parallel, one process has the built book and the browsers; other files stay whole.
+    """In parallel, one process has the built book and JupyterLab, one the demos' browser; other
+    files stay whole.
 
     A long file may name groups of its own.
     """
     for item in items:
         if item.get_closest_marker("xdist_group"):
             continue
-        shared = {"book", "browser", "jupyterlab"} & {*getattr(item, "fixturenames", ())}
-        item.add_marker(pytest.mark.xdist_group("pages" if shared else str(item.path)))
+        needs = {*getattr(item, "fixturenames", ())}
+        group = "pages" if {"book", "jupyterlab"} & needs else "demos" if "browser" in needs else ""
+        item.add_marker(pytest.mark.xdist_group(group or str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ NAMES = [demo.__name__ for demo in ALL]
 AXE = {"resultTypes": ["violations"]}
 STOPS = 24  # places of the keyboard that are tried in one demo
 SLOWER = 4  # the processor of a reader's phone
+APPEARS, REACTS = 100, 50  # milliseconds
 
 ROOT = "alone.el.querySelector('.tutor-demo').shadowRoot"
 # All that shows: what is drawn, and what the controls hold.
@@ -132,12 +133,26 @@ def changes(page, key: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_appears_and_reacts_at_once(visit, name):
-    """First paint under 100 ms; an input under 50 ms on a processor four times as slow.
+def test_it_appears_and_reacts(visit, name):
+    """Within four times the lines that `make bench` draws, so that no busy machine fails it."""
+    appears, reacts = times(visit, name)
+    assert appears < 4 * APPEARS
+    assert reacts < 4 * REACTS
 
-    Time on the processor is counted, the best of three for each input, so that a busy machine
-    does not fail the test.
-    """
+
+@pytest.mark.bench
+@pytest.mark.parametrize("name", NAMES)
+def test_it_appears_and_reacts_at_once(visit, name):
+    """First paint, and the reaction to 98 of 100 inputs where the processor is a phone's."""
+    appears, reacts = times(visit, name)
+    print(f"\n{name}: appears in {appears:.0f} ms (line {APPEARS}), reacts in {reacts:.0f} "
+          f"(line {REACTS})")  # fmt: skip
+    assert appears < APPEARS
+    assert reacts < REACTS
+
+
+def times(visit, name: str) -> tuple[float, float]:
+    """Milliseconds of processor time, the best of three: to appear, and to react."""
     with visit() as page:
         page.mount(name)
         devtools = page.context.new_cdp_session(page.page)
@@ -152,12 +167,9 @@ def test_it_appears_and_reacts_at_once(visit, name):
         count = page.evaluate(REACT, 0)
         inputs = range(min(2 * count, 50))
         rounds = [[busy(lambda n=n: page.evaluate(REACT, n)) for n in inputs] for _ in range(3)]
-        reactions = sorted(SLOWER * min(times) for times in zip(*rounds, strict=True))
-        worst = reactions[int(0.98 * (len(reactions) - 1))]
-        print(f"\n{name}: appears in {appears:.0f} ms; reacts in {worst:.0f} ms (98 of 100 inputs)")
-        assert appears < 100
-        assert worst < 50
+        reactions = sorted(SLOWER * min(round_) for round_ in zip(*rounds, strict=True))
         assert not page.complaints
+    return appears, reactions[int(0.98 * (len(reactions) - 1))]
 
 
 def task_time(devtools) -> float:

@@ -34,7 +34,7 @@ def test_three_demos_reach_python(page, jupyterlab):
     assert page.locator(".tutor-picture").count() == 0
 
     shown.nth(0).get_by_role("textbox", name="Your text").fill("dd a cat")
-    shown.nth(1).get_by_role("radio", name="1").first.check(force=True)
+    shown.nth(1).get_by_role("radio", name="Layer 1, head 0").click()
     temperature = shown.nth(2).get_by_role("slider", name="Temperature")
     temperature.focus()
     for _ in range(4):
