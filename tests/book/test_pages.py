@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-# Measured: 92 kB for a page of nothing, 153 kB for the heaviest. The project promises 400 kB.
-PROMISED, ACHIEVED = 400_000, 185_000
+PROMISED = 200_000  # bytes of a page, compressed, without the storyteller
 
 
 def toc_files() -> list[str]:
@@ -68,7 +67,6 @@ def test_the_weight_of_a_page(visit, address, book, path, capsys):
         print(f"\n{path}: {total:,} bytes compressed, {len(sizes)} files; most in {heaviest}")
     assert path in sizes
     assert total <= PROMISED
-    assert total <= ACHIEVED
 
 
 def test_the_built_book_holds_no_icon_font_and_no_foreign_script(book):
@@ -116,6 +114,7 @@ def test_search_finds_a_chapter(visit, address, kind):
         seen.page.keyboard.press("Enter")
         hit = seen.page.locator("#search-results a[href*='pipeline/attention']").first
         hit.wait_for(timeout=10_000)
+        seen.page.wait_for_load_state("networkidle")  # pages that it quotes
         hit.click()
         seen.page.wait_for_url("**/pipeline/attention.html**")
         assert seen.errors == []

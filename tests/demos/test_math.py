@@ -115,6 +115,7 @@ def test_tensors_are_named_in_order(code):
 
 def test_numbers_as_text(code):
     assert code("fixed", -1.23456, 2) == "−1.23"
+    assert code("fixed", -0.04, 1) == "0.0"
     assert code("percent", 0) == "0\u00a0%"
     assert code("percent", 0.0001) == "<\u00a00.1\u00a0%"
     assert code("percent", 0.1234) == "12.3\u00a0%"

@@ -27,7 +27,10 @@ def add_folders(app: Sphinx, config: Config) -> None:
 def trim(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Leave out the scripts that a page of this book has no use for."""
+    """Leave out the scripts and roles that a page of this book has no use for."""
+    # A list of sources whose entries hold links is no list to a screen reader: they are paragraphs.
+    if "citation-list" in (body := context.get("body", "")):
+        context["body"] = body.replace(' role="list"', "").replace(' role="doc-biblioentry"', "")
     context["favicon"] = quote(FAVICON)
     context["script_files"] = [script for script in context["script_files"] if needed(script)]
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 _RELATIVE = re.compile(r'^(?:import|export) [^;]*? from "(\./[\w-]+\.js)";\n', re.MULTILINE)
+# Whole lines that are for who reads the source; a page is lighter without.
+_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*\*[^\n]*\*/)\n", re.MULTILINE)
 _KIT = re.compile(r'"\./kit\.js"')
 
 # What a data: URL and the quoted string around it may hold as it is. The rest is %-escaped.
@@ -17,7 +19,7 @@ def with_kit(module: Path) -> str:
 
     Raises ValueError if it does not import the kit exactly once.
     """
-    source = module.read_text(encoding="utf-8")
+    source = _code(module)
     if (found := len(_KIT.findall(source))) != 1:
         raise ValueError(f"{module.name} must import ./kit.js once, found {found} imports")
     return _KIT.sub(lambda _: f'"{kit_url(module.parent / "kit.js")}"', source)
@@ -42,7 +44,7 @@ def flatten(module: Path) -> str:
         if path in parts:
             return
         parts[path] = ""  # Marks the visit, so that a circle of imports ends.
-        source = path.read_text(encoding="utf-8")
+        source = _code(path)
         for line in _RELATIVE.finditer(source):
             if " as " in line[0]:
                 raise ValueError(f"{path.name} renames what it imports: {line[0].strip()}")
@@ -51,3 +53,7 @@ def flatten(module: Path) -> str:
 
     visit(module)
     return "\n".join(parts.values())
+
+
+def _code(module: Path) -> str:
+    return _COMMENT.sub("", module.read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ h4 { margin: 0; font-size: 1rem; font-weight: 600; }
 .map .line { left: 0; right: 0; height: calc(100% / var(--rows)); top: calc(100% * var(--row) / var(--rows)); box-shadow: 0 0 0 1.5px var(--td-ink); }
 .map .line.second { box-shadow: 0 0 0 1.5px var(--td-token); }
 .map .column { top: 0; bottom: 0; width: calc(200% / var(--columns)); left: calc(200% * var(--pair) / var(--columns)); box-shadow: 0 0 0 1.5px var(--td-accent); }
-.axis { display: flex; justify-content: space-between; color: var(--td-muted); font-size: 0.75rem; }
+.axis { display: flex; justify-content: space-between; gap: 0.5rem; color: var(--td-muted); font-size: 0.75rem; }
 .formula { overflow-wrap: anywhere; }
 .plot { display: block; width: 100%; height: auto; }
 .plot path { fill: none; stroke-width: 2; }
@@ -77,7 +77,7 @@ function drawMap(stage, view, size, length) {
   const rows = Array.from({ length }, (_, t) => sinusoidal(t, size));
   view.map.style = `--rows:${length};--columns:${size}`;
   view.map.replaceChildren(signedMap(rows, { limit: 1, label: `${length} positions by ${size} numbers: the left columns change fast, the right ones slowly` }), ...view.lines);
-  view.axis.replaceChildren(h("span", {}, `number 0; position 0 on top, ${length - 1} at the bottom`), h("span", {}, `number ${size - 1}`));
+  view.axis.replaceChildren(...["number 0", `down: positions 0 to ${length - 1}`, `number ${size - 1}`].map((text) => h("span", {}, text)));
   const rowsOf = () => Array.from({ length: size / 2 }, (_, i) => [`${2 * i}, ${2 * i + 1}`, waveFrequency(2 * i, size), wavelength(2 * i, size)]);
   view.waves.replaceChildren(details("The wave of each pair of columns", ["columns", "radians a position", "wavelength"], rowsOf()));
 }

@@ -100,8 +100,8 @@ function failure(stage, error, start) {
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** A number with a true minus sign, so that columns align. */
-export const fixed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
+/** A number with a true minus sign, so that columns align; what rounds to nothing has none. */
+export const fixed = (value, digits = 3) => value.toFixed(digits).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
 
 /** A share as a percentage that never rounds something to nothing. Its spaces do not break. */
 export function percent(share) {

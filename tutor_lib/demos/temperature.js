@@ -27,10 +27,10 @@ const SHOWN = 8;
 const STYLE = `
 .bet { border: 0; margin: 0; padding: 0; min-width: 0; }
 .bet > div { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 0.4rem; }
-.bet label { display: flex; gap: 0.5rem; align-items: center; padding: 0.3rem 0.6rem; border: 1px solid var(--td-edge); border-radius: 7px; background: var(--td-paper); cursor: pointer; }
+.bet label { display: flex; gap: 0.35rem; align-items: center; padding: 0.3rem 0.45rem; border: 1px solid var(--td-edge); border-radius: 7px; background: var(--td-paper); cursor: pointer; }
 .bet label:has(:checked) { border-color: var(--td-accent); box-shadow: inset 0 0 0 1px var(--td-accent); }
 .bet input { accent-color: var(--td-accent); margin: 0; }
-.bet small { margin-left: auto; color: var(--td-muted); }
+.bet small { margin-left: auto; white-space: nowrap; color: var(--td-muted); }
 .bet small.told { font-weight: 600; color: var(--td-ink); }
 .result { display: grid; gap: 1rem; }
 .result > * { min-width: 0; }
