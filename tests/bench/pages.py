@@ -7,23 +7,19 @@ as gzip would send them. The storyteller is a file of its own, which a demo asks
 near.
 """
 
-import functools
 import gzip
-import http.server
 import runpy
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.served import served
 from tutor_lib.experiments.record import machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,23 +48,6 @@ sphinx:
   config:
     bibtex_bibfiles: [chapters/references.bib]
 """
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *arguments: object) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a folder on a local server."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
 
 
 def chapters() -> list[str]:
@@ -142,7 +121,7 @@ def main() -> int:
         theirs = stock_book(Path(folder))
         with served(ROOT / "_build" / "html") as ours, served(theirs) as stock:
             for path in chapters():
-                for whose, home in (("ours", ours), ("stock", stock)):
+                for whose, home in (("ours", f"{ours}/"), ("stock", f"{stock}/")):
                     seen = typical(browser, home, path)
                     print(row(path, whose, seen))
                     fine &= whose == "stock" or within(seen)

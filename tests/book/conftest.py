@@ -1,10 +1,7 @@
 """Pages opened as a reader opens them: from disk or a local server, with no network."""
 
-import functools
-import http.server
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from tests.served import served as on_a_server
 
 CONF = """
 project = "Sample"
@@ -23,21 +22,11 @@ html_theme_options = {"navbar_persistent": []}
 """
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="session")
 def served(book: Path) -> Iterator[str]:
     """The address of the built book on a local server."""
-    handler = functools.partial(Quiet, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with on_a_server(book) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,12 @@
 
 import contextlib
 import functools
-import http.server
-import threading
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from tests.served import served as on_a_server
 from tutor_lib.demos import ALL, AttentionMatrix, Generate, Tokenizer
 from tutor_lib.demos.weights import storyteller_script
 
@@ -100,15 +99,8 @@ def folder(tmp_path_factory) -> Path:
 def served(folder):
     """The address of the folder on a local server."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with on_a_server(folder) as address:
+        yield address
 
 
 ALONE = """async ([name, state]) => {

@@ -134,18 +134,6 @@ def test_typing_stays_in_the_demo(visit):
         assert page.evaluate("globalThis.heard") == "Escape"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_taking_a_demo_away_leaves_nothing(visit, name):
-    with visit() as page:
-        page.mount(name)
-        left = page.evaluate(
-            """() => { alone.remove(); return [...alone.model.listeners.values()]
-                 .reduce((sum, set) => sum + set.size, alone.el.childElementCount); }"""
-        )
-        assert left == 0
-        assert not page.complaints
-
-
 def test_the_story_repeats_with_its_seed(visit):
     """After a reset too: the random numbers begin anew with the prompt."""
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LABS = labs_of(ROOT)
 TOP = "transformers-course/"
 KINDS = ("labs", "solutions")
+WRITTEN_FOR_STUDENTS = ("README.md", "nbgrader_config.py", "pyproject.toml")
 INSTRUCTORS = "chapters/instructors.md"
 # What may lie in a course and is for its instructor alone.
 ELSE = """
@@ -102,7 +103,7 @@ def test_it_holds_nothing_else(files):
 
 def test_every_file_is_the_courses_own(files):
     for name, data in files.items():
-        if name not in ("README.md", "nbgrader_config.py"):
+        if name not in WRITTEN_FOR_STUDENTS:
             assert data == (ROOT / name).read_bytes(), name
 
 

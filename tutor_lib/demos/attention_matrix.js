@@ -15,7 +15,6 @@ const SLICE = 6; // tokens read in one frame
 
 const STYLE = `
 .columns { display: grid; gap: 1.25rem 2rem; }
-.columns[hidden] { display: none; }
 .columns > * { contain: layout style; }
 .all-heads { display: grid; gap: 0.3rem; }
 .all-heads .row { display: grid; grid-template-columns: 1.1rem repeat(var(--heads), minmax(0, 1fr)); gap: 0.3rem; align-items: stretch; }

@@ -7,7 +7,8 @@ import traitlets
 
 from tutor_lib.demos.demo import Demo
 from tutor_lib.demos.head_names import measured_heads
-from tutor_lib.demos.picture import CHARACTER, box, heat, svg, text, visible
+from tutor_lib.demos.picture import CHARACTER, box, heat, svg, text
+from tutor_lib.demos.reading import OneHead, first_tokens
 from tutor_lib.demos.weights import MAX_CHARACTERS, storyteller
 from tutor_lib.inside.trace import attention_weights
 
@@ -20,7 +21,7 @@ PRESETS = {
 }
 
 
-class AttentionMatrix(Demo):
+class AttentionMatrix(OneHead, Demo):
     """A sentence, all heads at a glance; one head's T × T weights, and the steps to any of them.
 
     `layer`, `head`, `query` and `key` count from 0. A position past the text's end becomes its
@@ -30,8 +31,6 @@ class AttentionMatrix(Demo):
     """
 
     text = traitlets.Unicode(PRESETS["it was tired"]).tag(sync=True)
-    layer = traitlets.Int(0, min=0).tag(sync=True)
-    head = traitlets.Int(0, min=0).tag(sync=True)
     query = traitlets.Int(MAX_CHARACTERS, min=0).tag(sync=True)
     key = traitlets.Int(1, min=0).tag(sync=True)
     max_tokens = traitlets.Int(48, min=1).tag(sync=True)
@@ -46,19 +45,10 @@ class AttentionMatrix(Demo):
     def _presets(self) -> dict[str, str]:
         return PRESETS
 
-    @traitlets.validate("layer", "head")
-    def _exists(self, proposal: Any) -> int:
-        name, config = proposal["trait"].name, storyteller()[0].config
-        count = config.n_layers if name == "layer" else config.n_heads
-        if proposal["value"] >= count:
-            raise traitlets.TraitError(f"no {name} {proposal['value']}: there are {count}, from 0")
-        return proposal["value"]
-
     def picture(self) -> str:
         """The heat map of the chosen layer and head."""
-        model, tokenizer = storyteller()
-        ids = tokenizer.encode(self.text)[: self.max_tokens] or [tokenizer.end_of_text_id]
-        names = [visible(tokenizer.token_bytes(i)) for i in ids]
+        model = storyteller()[0]
+        ids, names = first_tokens(self.text, self.max_tokens)
         weights = attention_weights(model, torch.tensor([ids]))[self.layer, 0, self.head]
         left, cell = CHARACTER * max(map(len, names)) + 10, 24
         shapes = []

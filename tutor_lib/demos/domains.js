@@ -83,7 +83,6 @@ const STYLE = `
 .signed path.marked { fill: var(--td-token); }
 button[aria-pressed="true"] { border-color: var(--td-accent); color: var(--td-accent); background: color-mix(in srgb, var(--td-accent) 8%, var(--td-surface)); }
 .controls > .choice { max-width: none; }
-[hidden] { display: none !important; }
 `;
 
 function render({ model, el }) {

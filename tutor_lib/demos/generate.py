@@ -1,11 +1,10 @@
 """The storyteller at work: the next token after every block, and a story drawn from it."""
 
-import torch
 import traitlets
 
 from tutor_lib.demos.demo import Demo
-from tutor_lib.demos.picture import bar_chart, visible
-from tutor_lib.demos.weights import storyteller
+from tutor_lib.demos.picture import bar_chart
+from tutor_lib.demos.reading import next_tokens
 from tutor_lib.predict.sampling import Sampler
 
 PRESETS = {
@@ -43,16 +42,8 @@ class Generate(Demo):
     def _nothing_drawn(self) -> str:
         return self.prompt
 
-    @torch.no_grad()
     def picture(self) -> str:
         """The ten most probable next tokens."""
-        model, tokenizer = storyteller()
-        ids = tokenizer.encode(self.prompt) or [tokenizer.end_of_text_id]
-        logits = model(torch.tensor([ids[-model.config.context_length :]]))[:, -1]
         sampler = Sampler(self.temperature, self.top_k or None, self.top_p, self.min_p)
-        top = sampler.probabilities(logits)[0].topk(10)
-        rows = [
-            (visible(tokenizer.token_bytes(int(i))), p.item())
-            for p, i in zip(top.values, top.indices, strict=True)
-        ]
+        rows = next_tokens(self.prompt, sampler)
         return bar_chart(f"What may follow “{self.prompt}”", rows)

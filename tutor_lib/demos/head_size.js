@@ -57,7 +57,6 @@ path { fill: none; stroke-width: 2; } path.raw { stroke: var(--td-muted); stroke
 .facts th { white-space: nowrap; } .facts td, .facts th { padding-block: 0.15rem; }
 .facts .raw { color: var(--td-muted); font-weight: 600; } .facts .scaled { color: var(--td-accent); font-weight: 600; }
 .controls > .control { max-width: 20rem; }
-[hidden] { display: none !important; }
 `;
 
 function render({ model, el }) {

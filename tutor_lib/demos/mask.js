@@ -45,7 +45,6 @@ const STYLE = `
 .row td, .row tbody th { padding-block: 0.15rem; border-top: 1px solid var(--td-line); }
 .row table { font-size: 0.8125rem; } .row tr.cut .token { color: var(--td-muted); }
 .k { color: var(--td-k); }
-[hidden] { display: none !important; }
 `;
 
 function render({ model, el }) {

@@ -1,13 +1,12 @@
 """The causal mask on real scores: before the softmax, where it belongs, and after it."""
 
-from typing import Any
-
 import torch
 import traitlets
 
 from tutor_lib.attention.core import causal_mask
 from tutor_lib.demos.demo import Demo
-from tutor_lib.demos.picture import CHARACTER, box, heat, svg, text, visible
+from tutor_lib.demos.picture import CHARACTER, box, heat, svg, text
+from tutor_lib.demos.reading import OneHead, first_tokens
 from tutor_lib.demos.weights import storyteller
 from tutor_lib.inside.trace import values_of
 
@@ -18,7 +17,7 @@ PRESETS = {
 }
 
 
-class Mask(Demo):
+class Mask(OneHead, Demo):
     """The scores of one head, and its weights masked before and after the softmax.
 
     `query` is the row whose numbers are listed. `bet` is the row that the reader expects to come
@@ -42,19 +41,10 @@ class Mask(Demo):
     def _presets(self) -> dict[str, str]:
         return PRESETS
 
-    @traitlets.validate("layer", "head")
-    def _exists(self, proposal: Any) -> int:
-        name, config = proposal["trait"].name, storyteller()[0].config
-        count = config.n_layers if name == "layer" else config.n_heads
-        if proposal["value"] >= count:
-            raise traitlets.TraitError(f"no {name} {proposal['value']}: there are {count}, from 0")
-        return proposal["value"]
-
     def picture(self) -> str:
         """The weights of each row, masked before the softmax, with the row's sum."""
-        model, tokenizer = storyteller()
-        ids = tokenizer.encode(self.text)[: self.max_tokens] or [tokenizer.end_of_text_id]
-        names = [visible(tokenizer.token_bytes(i)) for i in ids]
+        model = storyteller()[0]
+        ids, names = first_tokens(self.text, self.max_tokens)
         at = f"blocks.{self.layer}.attention"
         found = values_of(model, torch.tensor([ids]), [f"{at}.q", f"{at}.k"])
         q, k = found[f"{at}.q"][0, self.head], found[f"{at}.k"][0]

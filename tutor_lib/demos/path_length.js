@@ -42,7 +42,6 @@ const STYLE = `
 .scale i { width: 7rem; height: 0.6rem; border-radius: 3px; background: linear-gradient(90deg in srgb, var(--td-heat-low), var(--td-heat-high)); }
 .results { display: grid; gap: 1rem; }
 .controls > .choice { max-width: none; }
-[hidden] { display: none !important; }
 .columns { display: grid; gap: 1.25rem 2rem; }
 @container (min-width: 700px) { .columns { grid-template-columns: 1fr 1fr; align-items: start; } }
 button[aria-pressed="true"] { border-color: var(--td-accent); color: var(--td-accent); background: color-mix(in srgb, var(--td-accent) 8%, var(--td-surface)); }

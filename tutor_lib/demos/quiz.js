@@ -53,7 +53,6 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 .numbers .chip { min-width: 2.6rem; }
 .others { max-width: 64ch; }
 .others ul { display: grid; gap: 0.4rem; padding-left: 1.1rem; margin-top: 0.5rem; font-size: 0.875rem; }
-.others[hidden] { display: none; }
 @container (max-width: 480px) { .answer .verdict { grid-column: 2; } }
 `;
 

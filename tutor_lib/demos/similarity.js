@@ -32,7 +32,6 @@ const STYLE = `
 .terms p { overflow-wrap: anywhere; } .terms p + p { margin-top: 0.5rem; }
 .q { color: var(--td-q); } .k { color: var(--td-k); } .t { color: var(--td-token); }
 .heads { display: flex; flex-wrap: wrap; gap: 0.9rem 1.5rem; }
-[hidden] { display: none !important; }
 `;
 
 function render({ model, el }) {

@@ -1,12 +1,11 @@
 """Dot products between real vectors: of embeddings, or of one head's queries and keys."""
 
-from typing import Any
-
 import torch
 import traitlets
 
 from tutor_lib.demos.demo import Demo
-from tutor_lib.demos.picture import CHARACTER, box, svg, text, visible
+from tutor_lib.demos.picture import CHARACTER, box, svg, text
+from tutor_lib.demos.reading import OneHead, first_tokens
 from tutor_lib.demos.weights import storyteller
 
 PRESETS = {
@@ -16,7 +15,7 @@ PRESETS = {
 }
 
 
-class Similarity(Demo):
+class Similarity(OneHead, Demo):
     """Choose a token, bet on the one most like it, and see all dot products.
 
     `measure` is 0 for the embeddings, 1 for the query of `token` against the keys of `layer` and
@@ -30,8 +29,6 @@ class Similarity(Demo):
     token = traitlets.Int(1, min=0).tag(sync=True)
     other = traitlets.Int(-1, min=-1).tag(sync=True)
     measure = traitlets.Int(0, min=0, max=1).tag(sync=True)
-    layer = traitlets.Int(0, min=0).tag(sync=True)
-    head = traitlets.Int(0, min=0).tag(sync=True)
     max_tokens = traitlets.Int(18, min=1).tag(sync=True)
     max_length = traitlets.Int(200, min=1).tag(sync=True)
 
@@ -39,20 +36,11 @@ class Similarity(Demo):
     def _presets(self) -> dict[str, str]:
         return PRESETS
 
-    @traitlets.validate("layer", "head")
-    def _exists(self, proposal: Any) -> int:
-        name, config = proposal["trait"].name, storyteller()[0].config
-        count = config.n_layers if name == "layer" else config.n_heads
-        if proposal["value"] >= count:
-            raise traitlets.TraitError(f"no {name} {proposal['value']}: there are {count}, from 0")
-        return proposal["value"]
-
     @torch.no_grad()
     def picture(self) -> str:
         """The dot products of the chosen token's embedding with all others."""
-        model, tokenizer = storyteller()
-        ids = tokenizer.encode(self.text)[: self.max_tokens] or [tokenizer.end_of_text_id]
-        names = [visible(tokenizer.token_bytes(i)) for i in ids]
+        model = storyteller()[0]
+        ids, names = first_tokens(self.text, self.max_tokens)
         vectors = model.embedding.weight[ids]
         token = min(self.token, len(ids) - 1)
         dots = (vectors @ vectors[token]).tolist()

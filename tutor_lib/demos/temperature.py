@@ -1,11 +1,10 @@
 """Which tokens survive the cut: a bet on temperature, top-k, top-p and min-p."""
 
-import torch
 import traitlets
 
 from tutor_lib.demos.demo import Demo
-from tutor_lib.demos.picture import bar_chart, visible
-from tutor_lib.demos.weights import storyteller
+from tutor_lib.demos.picture import bar_chart
+from tutor_lib.demos.reading import next_tokens
 from tutor_lib.predict.sampling import Sampler
 
 PRESETS = {
@@ -47,16 +46,8 @@ class Temperature(Demo):
     def _presets(self) -> dict[str, str]:
         return PRESETS
 
-    @torch.no_grad()
     def picture(self) -> str:
         """The ten most probable tokens after the cuts."""
-        model, tokenizer = storyteller()
-        ids = tokenizer.encode(self.prompt) or [tokenizer.end_of_text_id]
-        logits = model(torch.tensor([ids[-model.config.context_length :]]))[:, -1]
         sampler = Sampler(self.temperature, self.top_k or None, self.top_p, self.min_p)
-        top = sampler.probabilities(logits)[0].topk(10)
-        rows = [
-            (visible(tokenizer.token_bytes(int(i))), p.item())
-            for p, i in zip(top.values, top.indices, strict=True)
-        ]
+        rows = next_tokens(self.prompt, sampler)
         return bar_chart(f"What may follow “{self.prompt}” after the cuts", rows)

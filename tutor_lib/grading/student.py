@@ -19,7 +19,7 @@ from tutor_lib.grading.intake.canon import labs_of
 
 NAME = "transformers-course"
 # What the library, the chapters and an installation consist of; no caches and no scratch files.
-KINDS = {".py", ".js", ".css", ".html", ".json", ".safetensors", ".md", ".png", ".svg"}
+KINDS = {".py", ".js", ".css", ".html", ".json", ".safetensors", ".md", ".bib", ".png", ".svg"}
 ALONE = ("LICENSE", "constraints.txt", "pyproject.toml")
 FOR_INSTRUCTORS = ("chapters/instructors.md", "tutor_lib/grading/")
 # The tables of pyproject.toml that name modules of grading, which the package does not hold.

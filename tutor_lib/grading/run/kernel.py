@@ -79,11 +79,11 @@ class Kernel:
         seconds: float,
         limit: str = "cell-time",
         cell: str | None = None,
-        true: str = "True",
+        true: str | None = None,
     ) -> Ran:
         """Run some code, as the cell of that id, for so many seconds at most; `limit` says why.
 
-        It is done if it comes to its end, and the expression `true` is true then.
+        It is done if it comes to its end, and the expression `true`, if given, is true then.
         """
         ran, start = Ran(), time.monotonic()
         if self.unsettled:
@@ -147,15 +147,15 @@ class _Request:
     """One piece of code on its way through a kernel."""
 
     def __init__(
-        self, kernel: Kernel, code: str, ran: Ran, cell: str | None, true: str = "True"
+        self, kernel: Kernel, code: str, ran: Ran, cell: str | None, true: str | None = None
     ) -> None:
         self.kernel, self.ran, self.cell = kernel, ran, cell
         self.bytes = self.messages = 0
         self.stopping = False
         self.idle = asyncio.Event()
-        asked = {"true": true}
+        self.asked = {"true": true} if true else {}
         self.id = kernel.client.execute(
-            code, user_expressions=asked, allow_stdin=False, stop_on_error=False
+            code, user_expressions=self.asked, allow_stdin=False, stop_on_error=False
         )
 
     async def finish(self, seconds: float, limit: str) -> None:
@@ -181,7 +181,7 @@ class _Request:
         deadline = time.monotonic() + seconds
         while not self.kernel.gone and time.monotonic() < deadline:
             if (reply := await self._reply(deadline)) is not None:
-                self.ran.done = reply.get("status") == "ok" and _is_true(reply)
+                self.ran.done = reply.get("status") == "ok" and (not self.asked or _is_true(reply))
                 await _for_a_while(self.idle.wait(), LOST)
                 if await self._flooded():
                     self._note_output()
