@@ -55,15 +55,16 @@ class Lab:
         where = page.locator(".jp-Cell").nth(cell)
         prompt = where.locator(".jp-InputArea-prompt")
         before = prompt.inner_text()  # "[ ]:" or the number of the last run
-        deadline = time.monotonic() + timeout
+        deadline, pressed = time.monotonic() + timeout, 0.0
         while (now := prompt.inner_text()) == before or "*" in now:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"cell {cell} did not run in {timeout} s; its prompt is {now}")
-            if now == before:  # a key pressed before the page listens is lost: press again
+            # A key pressed before the page listens is lost: press again.
+            if now == before and time.monotonic() > pressed + 1:
                 where.locator(".jp-InputArea-editor").click()
                 page.keyboard.press("Control+Enter")
-                page.wait_for_timeout(1000)
-            page.wait_for_timeout(100)
+                pressed = time.monotonic()
+            page.wait_for_timeout(50)
         self.wait_idle(page)
         return where.locator(".jp-OutputArea").inner_text()
 

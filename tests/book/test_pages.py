@@ -86,8 +86,7 @@ def test_the_built_book_holds_no_icon_font_and_no_foreign_script(book):
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_accessibility_and_no_sideways_scrolling(visit, address, path, scheme, width):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -95,7 +94,8 @@ def test_accessibility_and_no_sideways_scrolling(visit, address, path, scheme, w
         settle(seen.page)
         assert seen.page.evaluate("document.documentElement.dataset.theme") == scheme
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(seen.page).response["violations"]
+        options = {"resultTypes": ["violations"]}
+        found = Axe().run(seen.page, options=options).response["violations"]
         assert seen.outside == []
     bad = [
         f"{v['id']}: {node['target']} {node['failureSummary']}"

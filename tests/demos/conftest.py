@@ -11,6 +11,7 @@ from tests.served import served as on_a_server
 from tutor_lib.demos import ALL, AttentionMatrix, Generate, Tokenizer
 from tutor_lib.demos.weights import storyteller_script
 
+BY_NAME = {demo.__name__: demo for demo in ALL}
 DEMOS = (Tokenizer, AttentionMatrix, Generate)  # what the page of the first tests holds
 
 # Typed arrays and sets travel as lists.
@@ -27,13 +28,13 @@ def data_url(module: str) -> str:
     return "data:text/javascript;charset=utf-8," + quote(module)
 
 
-def load_code(page) -> None:
-    """Put every exported function of the kit and the demos into the global `code`."""
+def load_code(page, demos=ALL) -> None:
+    """Put every exported function of the kit and these demos into the global `code`."""
     kit = ALL[0]._esm.split('from "', 1)[1].split('"', 1)[0]
     imports = "".join(
-        f'import * as {demo.__name__} from "{data_url(demo._esm)}";\n' for demo in ALL
+        f'import * as {demo.__name__} from "{data_url(demo._esm)}";\n' for demo in demos
     )
-    names = ", ".join(demo.__name__ for demo in ALL)
+    names = ", ".join(demo.__name__ for demo in demos)
     page.add_script_tag(
         type="module",
         content=f'{imports}import * as kit from "{kit}";\n{PLAIN}'
@@ -84,7 +85,8 @@ def folder(tmp_path_factory) -> Path:
     style = colours.read_text(encoding="utf-8") if colours.exists() else ""
     style += "body { background: var(--tutor-paper); color: var(--tutor-ink); margin: 12px }"
     demos = "\n".join(demo()._repr_mimebundle_()[0]["text/html"] for demo in DEMOS)
-    for name, body in [("page", demos), *((d.__name__, d().html()) for d in ALL)]:
+    pages = [("page", demos), ("blank", ""), *((d.__name__, d().html()) for d in ALL)]
+    for name, body in pages:
         (folder / f"{name}.html").write_text(
             f'<!doctype html><html lang="en" data-content_root="./" data-theme="light"><head>'
             f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -117,8 +119,7 @@ ALONE = """async ([name, state]) => {
 @functools.cache
 def first_state(name: str) -> dict:
     """What a page holds of the demo `name` before anybody has touched it."""
-    demo = next(demo for demo in ALL if demo.__name__ == name)
-    return demo()._page_state()
+    return BY_NAME[name]()._page_state()
 
 
 # Everything to be seen but the controls themselves.
@@ -154,7 +155,7 @@ class DemoPage:
     def mount(self, name: str, **changes) -> None:
         """Show one demo by itself, with a model to look into: the global `alone`."""
         if self.page.evaluate("!globalThis.demos"):
-            load_code(self.page)
+            load_code(self.page, [BY_NAME[name]])
         self.page.evaluate(ALONE, [name, {**first_state(name), **changes}])
 
     def drawn(self) -> str:

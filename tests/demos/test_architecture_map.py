@@ -255,7 +255,7 @@ def panel(page) -> str:
 
 
 def test_a_chosen_part_shows_its_flow_shapes_and_count(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ArchitectureMap", model="GPT-2", tokens=7)
         page.get_by_role("radio", name="FFN").click()
         assert page.trait("part") == "ffn"
@@ -271,7 +271,7 @@ def test_a_chosen_part_shows_its_flow_shapes_and_count(visit):
 
 
 def test_queries_keys_and_values_light_up_apart(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ArchitectureMap", model="Transformer base")
         page.get_by_role("radio", name="Cross-attention").click()
         assert [page.locator(f".edge.reads.{kind}").count() for kind in "qkv"] == [1, 1, 1]
@@ -283,7 +283,7 @@ def test_queries_keys_and_values_light_up_apart(visit):
 
 
 def test_the_bet_comes_before_the_marks(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ArchitectureMap", model="Transformer base")
         assert not page.locator(".badge").first.is_visible()
         page.get_by_role("button", name="Attention and the FFN").click()
@@ -294,7 +294,7 @@ def test_the_bet_comes_before_the_marks(visit):
 
 
 def test_arrow_keys_visit_every_part(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ArchitectureMap")
         page.get_by_role("radio", name="Tokens").focus()
         page.keyboard.press("Enter")
@@ -306,7 +306,7 @@ def test_arrow_keys_visit_every_part(visit):
 
 
 def test_the_chapter_is_a_link_on_pages_only(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ArchitectureMap", part="attention", chapters="up/")
         assert page.get_by_role("link").get_attribute("href") == "up/attention.html"
         page.evaluate("alone.model.onPage = false; alone.model.set('part', 'ffn')")

@@ -90,7 +90,7 @@ def test_paths_hold_each_cell_once(code):
 
 
 def test_thumbnails_choose_a_head_with_arrows(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("AttentionMatrix")
         group = page.get_by_role("radiogroup", name="Layer and head")
         config = storyteller()[0].config
@@ -110,7 +110,7 @@ def test_thumbnails_choose_a_head_with_arrows(visit):
 
 
 def test_a_click_on_the_map_chooses_its_cell(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("AttentionMatrix", layer=1, head=2)
         n = len(storyteller()[1].encode(TEXT))
         grid = page.get_by_role("grid")
@@ -129,7 +129,7 @@ def test_a_click_on_the_map_chooses_its_cell(visit):
 def test_all_weights_can_be_read(visit):
     """The table is made when it is opened, and follows the head."""
     weights = attention_weights(storyteller()[0], torch.tensor([storyteller()[1].encode(TEXT)]))
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("AttentionMatrix", layer=2, head=1)
         page.get_by_text("All weights of this head").click()
         table = page.get_by_role("region", name="All weights of this head")
@@ -149,7 +149,7 @@ def test_all_weights_can_be_read(visit):
 
 def test_a_longer_text_is_drawn_in_turns(visit):
     """What was shown stays until the new text is read; typing on shows the last text alone."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("AttentionMatrix")
         for text in ("the hen sat " * 9, "Tom said: red key. Mia"):
             page.evaluate("(text) => alone.model.set('text', text)", text)

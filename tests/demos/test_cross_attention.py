@@ -82,7 +82,7 @@ def test_a_reader_bets_and_sees(visit):
     """The first word is hidden until the bet; then both heads' first rows and the numbers show."""
     found = CrossAttention().readings[PRESETS["a gift"]]
     most = int(torch.tensor(found["weights"][0][0]).argmax())
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("CrossAttention")
         status = page.get_by_role("status")
         assert status.inner_text() == "Nothing is written yet."
@@ -112,7 +112,7 @@ def test_a_reader_bets_and_sees(visit):
 
 def test_the_bars_are_the_chosen_heads(visit):
     found = CrossAttention().readings[PRESETS["a find"]]
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("CrossAttention", sentence=PRESETS["a find"], step=2, head=1)
         shown = page.get_by_role("group", name="English").locator("small").all_inner_texts()
     for text, weight in zip(shown, found["weights"][1][1], strict=True):
@@ -121,7 +121,7 @@ def test_the_bars_are_the_chosen_heads(visit):
 
 
 def test_another_sentence_begins_anew(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("CrossAttention", step=3)
         page.get_by_role("button", name="a find").click()
         assert page.trait("step") == 0

@@ -104,7 +104,7 @@ def test_what_cannot_be_cut_is_refused():
     ],
 )
 def test_the_shape_and_the_cost_of_each_size(visit, domain, trait, sizes, shape):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Domains", domain=domain, bet=0)
         for choice, size in enumerate(sizes):
             page.evaluate("([name, value]) => alone.model.set(name, value)", [trait, choice])
@@ -123,7 +123,7 @@ def test_a_text_is_cut_by_the_merges_used(visit):
     """Without merges bytes; with all of them the storyteller's own tokens and its own rows."""
     model, tokenizer = storyteller()
     text = "Mia saw a 🦊."
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Domains", text=text, merges=0, token=2)
         assert page.locator(".pieces li").count() == len(text.encode())
         page.get_by_role("radio", name=f"{len(tokenizer.merges)}").check()
@@ -137,7 +137,7 @@ def test_a_text_is_cut_by_the_merges_used(visit):
 
 
 def test_the_slider_walks_the_tokens_and_stays_in_the_sequence(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Domains", domain=2, patch=0, token=250)
         page.evaluate("alone.model.set('patch', 2)")  # 16 patches
         assert page.trait("token") == 15
@@ -152,7 +152,7 @@ def test_the_slider_walks_the_tokens_and_stays_in_the_sequence(visit):
 
 
 def test_a_bet_on_the_pairs_is_settled_by_counting(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Domains")
         assert not page.locator(".plain").first.is_visible()
         page.get_by_role("button", name="16 times").click()
@@ -166,7 +166,7 @@ def test_a_bet_on_the_pairs_is_settled_by_counting(visit):
 
 
 def test_an_empty_text_asks_for_one(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Domains", text="")
         assert "Type a text" in page.locator("[role=status]").last.inner_text()
         assert not page.locator("input[type=range]").is_visible()

@@ -36,7 +36,7 @@ def test_the_origin_keeps_its_angle(code):
 
 
 def test_a_bet_doubles_the_query(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("DragQuery", length=1.5, angle=35)
         status = page.locator("[role=status]")
         before, after = (
@@ -58,7 +58,7 @@ def test_a_bet_doubles_the_query(visit):
 
 
 def test_the_pointer_drags_the_query(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("DragQuery")
         box = page.locator("svg.drag").bounding_box()
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -74,7 +74,7 @@ def test_the_pointer_drags_the_query(visit):
 
 
 def test_arrow_keys_move_the_query(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("DragQuery", length=1.0, angle=0.0)
         handle = page.locator(".handle")
         handle.focus()
@@ -87,7 +87,7 @@ def test_arrow_keys_move_the_query(visit):
 
 
 def test_all_numbers_are_in_the_table(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("DragQuery", length=2.0, angle=120.0)
         page.get_by_text("All numbers").click()
         table = page.locator("details table").inner_text()

@@ -102,7 +102,7 @@ def test_presets_show_a_hit_and_misses():
 
 @pytest.mark.parametrize("sum_", SUMS.values())
 def test_the_sum_as_a_reader_sees_it(visit, sum_):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Embeddings", sum=sum_)
         assert not page.locator("section[aria-label='Word arithmetic'] table").is_visible()
         page.get_by_role("button", name="angry").click()
@@ -113,7 +113,7 @@ def test_the_sum_as_a_reader_sees_it(visit, sum_):
 
 
 def test_one_id_one_row(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Embeddings")
         before = page.trait("ids")
         page.get_by_role("spinbutton").fill("7")
@@ -124,7 +124,7 @@ def test_one_id_one_row(visit):
 
 
 def test_another_text(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Embeddings", row=5)
         page.get_by_role("textbox", name="Text").fill("a dog")
         ids = storyteller()[1].encode("a dog")
@@ -138,7 +138,7 @@ def test_another_text(visit):
 
 def test_every_number_can_be_read(visit):
     row = storyteller()[0].embedding.weight[396]
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Embeddings", dim=5)
         shown = f"{row[5].item():.4f}".replace("-", "−")
         assert page.get_by_text(f"Its number 5 is {shown}.").is_visible()
@@ -150,7 +150,7 @@ def test_every_number_can_be_read(visit):
 
 
 def test_the_nearest_to_cat_waits_for_a_bet(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Embeddings")
         chart = page.locator("section[aria-label='Nearest neighbours'] table")
         assert not chart.is_visible()

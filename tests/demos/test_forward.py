@@ -85,7 +85,7 @@ def test_a_reading_that_changes_its_mind(teller, ids):
 
 def test_heads(teller, ids):
     """Every head's weights, and that its queries and keys give them."""
-    heads = teller.evaluate("(ids) => plain(code.traceHeads(teller, ids))", ids)
+    heads = teller.evaluate("(ids) => plain(new code.TracedReading(teller).read(ids))", ids)
     expected = attention_weights(storyteller()[0], torch.tensor([ids]))[:, 0]
     for layer, row in enumerate(heads):
         for number, head in enumerate(row):
@@ -102,7 +102,7 @@ def test_heads(teller, ids):
 
 def test_the_steps_to_a_weight(code, teller, ids):
     """Product by product as PyTorch computes it, in the past and in the masked future."""
-    head = teller.evaluate("(ids) => plain(code.traceHeads(teller, ids)[1][2])", ids)
+    head = teller.evaluate("(ids) => plain(new code.TracedReading(teller).read(ids)[1][2])", ids)
     q, k = torch.tensor(head["q"]), torch.tensor(head["k"])
     scores = q @ k.T / q.size(1) ** 0.5
     past = code("cellSteps", {"q": head["q"], "k": head["k"]}, 9, 4)
@@ -124,7 +124,7 @@ def test_head_summary(teller, ids):
     expected = previous_token_scores(model, torch.tensor([ids]))
     weights = attention_weights(model, torch.tensor([ids]))[:, 0]
     found = teller.evaluate(
-        """(ids) => code.traceHeads(teller, ids).map((row) =>
+        """(ids) => new code.TracedReading(teller).read(ids).map((row) =>
              row.map((head) => plain(code.headSummary(head.weights))))""",
         ids,
     )

@@ -50,7 +50,7 @@ def test_both_ways(code):
 
 
 def test_nothing_grows_before_the_bet(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("HeadSize")
         slider, status = page.get_by_label("Head size D"), page.locator("[role=status]")
         assert not slider.is_visible()
@@ -67,7 +67,7 @@ def test_nothing_grows_before_the_bet(visit):
 def test_without_the_division_the_largest_weight_goes_to_one(visit):
     """As in PyTorch, on whatever draw."""
     expected = {size: shares for size, *shares in HeadSize().largest_weights()}
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("HeadSize", bet=1, power=10)
         page.get_by_text("These head sizes in numbers").click()
         rows = page.locator("details tbody tr")

@@ -1,7 +1,12 @@
-"""The same three demos in a running JupyterLab, with Python listening."""
+"""The demos in a running JupyterLab, with Python listening."""
+
+import ast
 
 import nbformat
 import pytest
+
+from tests.demos.test_every_demo import REACT
+from tutor_lib.demos import ALL
 
 CELLS = [
     "from tutor_lib.demos import *\ntokenizer = Tokenizer()\ntokenizer",
@@ -57,8 +62,38 @@ def test_python_moves_the_demo_and_keys_stay_in_it(page, jupyterlab):
     jupyterlab.run(page, 3)
     page.wait_for_function("(node) => node.value === 'from Python'", arg=box.element_handle())
     cells = page.locator(".jp-Cell").count()
+    answer = "follow(tokenizer, lambda demo: f'heard {demo.text}')"
+    jupyterlab.write(page, 2, f"from tutor_lib.demos.follow import follow\n{answer}")
+    assert "heard from Python" in jupyterlab.run(page, 2)
+    box.fill("a reader")
+    page.locator(".jp-OutputArea", has_text="heard a reader").wait_for()
     word = page.locator(".jp-OutputArea").nth(0).locator("button.word").first
     word.focus()
     for key in "ddaxb":
         page.keyboard.press(key)
     assert page.locator(".jp-Cell").count() == cells
+
+
+# The demo in the first cell's output, as the tests of every demo know it.
+DRAWN = """() => {
+  const node = document.querySelector('.jp-OutputArea .tutor-demo');
+  globalThis.alone = node && { el: node.parentNode };
+  return node?.shadowRoot?.querySelector('.predict') && !document.querySelector('.tutor-picture');
+}"""
+CHANGED = "[name for name, value in demo.get_state().items() if value != before[name]]"
+
+
+def test_every_demo_draws_and_reaches_python(page, jupyterlab):
+    """Each of its controls is used, as a reader would; at least one is a trait in Python too."""
+    deaf = []
+    for demo in ALL:
+        show = f"demo = {demo.__name__}(); before = demo.get_state(); demo"
+        jupyterlab.write(page, 0, f"from tutor_lib.demos import *\n{show}")
+        jupyterlab.run(page, 0)
+        page.wait_for_function(DRAWN)
+        for number in range(page.evaluate(REACT, 0)):
+            page.evaluate(REACT, number)
+        jupyterlab.write(page, 3, CHANGED)
+        if not ast.literal_eval(jupyterlab.run(page, 3).split("]:", 1)[-1].strip()):
+            deaf.append(demo.__name__)
+    assert deaf == ["Quiz"]  # its answers stay in the browser

@@ -92,7 +92,7 @@ def draw_one_and_come_back(page) -> None:
 
 def test_arrows_walk_the_grid(visit):
     """The focus follows, and stays at the edge."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("AttentionMatrix", query=2, key=1)
         walk(page)
 

@@ -70,7 +70,7 @@ def test_the_layers_are_shown_after_a_bet(visit):
     lens = logit_lens(model, ids)[:, 0, -1]
     final = lens[-1].argmax()
     first = next(i for i, logits in enumerate(lens) if logits.argmax() == final)
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Generate")
         assert page.locator(".lens").count() == 0
         name = f"block {first}" if first else "embedding"
@@ -88,7 +88,7 @@ def test_the_layers_are_shown_after_a_bet(visit):
 
 def test_prefill_and_decode_are_told(visit):
     length = len(storyteller()[1].encode(TEXTS[0]))
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Generate")
         work = page.locator(".steps").last
         assert f"Prefill: all {length} positions" in work.inner_text()
@@ -105,7 +105,7 @@ def test_prefill_and_decode_are_told(visit):
 
 
 def test_min_p_cuts_in_the_chart(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Generate", min_p=1.0)
         assert page.locator("tr.cut").count() == 11
         assert "cut by min-p" in page.locator(".bars").first.inner_text()

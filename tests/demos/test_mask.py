@@ -63,7 +63,7 @@ def real(demo: Mask) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_tables_hold_the_models_own_numbers(visit):
     scores, weights = real(Mask())
     wrong = scores.softmax(dim=-1) * causal_mask(len(scores))
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Mask")
         [shown] = tables(page)
         close(shown, scores, 0.06)
@@ -85,7 +85,7 @@ def test_the_tables_hold_the_models_own_numbers(visit):
 
 def test_one_row_in_exact_numbers(visit):
     scores, weights = real(Mask())
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Mask", bet=2)
         for t in range(len(scores)):
             page.locator(".token-row input").nth(t).check()
@@ -100,7 +100,7 @@ def test_one_row_in_exact_numbers(visit):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_tables_can_be_read(visit, theme):
     """Also after the bet, where most of it is to be seen."""
-    with visit(theme=theme) as page:
+    with visit(name="blank", theme=theme) as page:
         page.mount("Mask", bet=1, head=0)
         found = Axe().run(page.page, options={"resultTypes": ["violations"]}).response
         serious = [v["id"] for v in found["violations"] if v["impact"] in ("serious", "critical")]
@@ -108,7 +108,7 @@ def test_the_tables_can_be_read(visit, theme):
 
 
 def test_a_long_text_is_cut_and_an_empty_one_waits(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Mask", bet=1, query=7, text="The cat sat on the mat because it was tired")
         assert page.get_by_text("The first 7 are shown").is_visible()
         page.get_by_label("Your text").fill("")

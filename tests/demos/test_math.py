@@ -48,6 +48,15 @@ def test_order_is_stable(code):
     assert code("order", [0.1, 0.4, 0.1, 0.4]) == [1, 3, 0, 2]
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 29, 31])
+def test_largest(code, rng, count):
+    """Of 29 values among 5, so that many are equal: as a stable sort has them."""
+    values = torch.randint(5, (29,), generator=rng).float()
+    values[3] = float("inf")
+    expected = values.sort(descending=True, stable=True).indices[:count]
+    assert code("largest", values.tolist(), count) == expected.tolist()
+
+
 @pytest.mark.parametrize("columns", [13, 14, 15, 16])
 def test_multiply(code, rng, columns):
     """Four sums at once, and the one to three columns left over."""

@@ -163,7 +163,7 @@ def test_a_reader_switches_it_off(visit):
     with_it = model(torch.tensor([ids]))[0, -1].softmax(-1)
     without = silenced(model, ids, layer, neuron)[-1].softmax(-1)
     first = int(with_it.argmax())
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Neuron")
         page.get_by_role("button", name=name).click()
         assert page.trait("unit") == unit
@@ -185,7 +185,7 @@ def test_a_reader_switches_it_off(visit):
 
 def test_another_token_and_no_text(visit):
     model, tokenizer = storyteller()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Neuron")
         page.get_by_role("radio", name="because").check(force=True)
         ids = tokenizer.encode(SENTENCE)[: page.trait("position") + 1]

@@ -107,7 +107,7 @@ def table(page) -> dict[str, list[str]]:
 
 
 def test_a_reader_bets_and_counts(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ParameterCounter")
         assert not table(page)
         page.get_by_label("Your bet").fill("70")
@@ -122,7 +122,7 @@ def test_a_reader_bets_and_counts(visit):
 
 
 def test_a_model_and_then_sizes_of_ones_own(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ParameterCounter")
         page.get_by_role("button", name="Count").click()
         page.get_by_role("button", name="Llama-3-8B").click()

@@ -68,7 +68,7 @@ def test_small_numbers_keep_their_digits(code, value):
 
 
 def test_nothing_is_told_before_the_bet(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("PathLength", distance=5)
         assert page.locator(".links").count() == 3
         assert [page.locator(".links").nth(i).locator("i").count() for i in range(3)] == [5, 5, 1]
@@ -77,7 +77,7 @@ def test_nothing_is_told_before_the_bet(visit):
 
 
 def test_a_bet_is_kept_and_settled(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("PathLength", distance=7)
         page.get_by_role("button", name="not at all").click()
         assert page.trait("bet") == 3
@@ -91,7 +91,7 @@ def test_a_bet_is_kept_and_settled(visit):
 @pytest.mark.parametrize(("trained", "when"), [(0, "before"), (1, "after")])
 def test_every_number_is_the_record_s(visit, trained, when):
     """The bars, the words and the table say what the stored run found."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("PathLength", distance=11, bet=0, trained=trained)
         words = page.locator("[role=status]").inner_text()
         shares = {name: relative(found["signal"][when])[10] for name, found in STORED.items()}
@@ -114,7 +114,7 @@ def test_every_number_is_the_record_s(visit, trained, when):
 
 
 def test_the_links_fade_as_the_signal_does(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("PathLength", distance=13, bet=0)
         heats = page.evaluate(
             f"() => [...{ROOT}.querySelectorAll('.links')[0].children]"

@@ -34,7 +34,7 @@ def test_wavelength(code):
 
 def test_a_number_is_read(visit):
     pattern = sinusoidal_positions(32, 32)
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Positions")
         page.get_by_role("slider", name="Position", exact=True).fill("9")
         page.get_by_role("slider", name="Number in the vector").fill("7")
@@ -47,7 +47,7 @@ def test_a_number_is_read(visit):
 
 
 def test_a_smaller_vector_has_fewer_columns(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Positions", column=31)
         page.get_by_role("radio", name="16").click()
         assert page.trait("column") == 15
@@ -56,7 +56,7 @@ def test_a_smaller_vector_has_fewer_columns(visit):
 
 def test_two_rows_moved_together(visit):
     product = (sinusoidal_positions(32, 32)[3] @ sinusoidal_positions(32, 32)[7]).item()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Positions")
         status = page.locator("section[aria-label='Two positions'] [role=status]")
         assert not status.is_visible()

@@ -121,7 +121,7 @@ def rows(page) -> list[list[str]]:
 @torch.no_grad()
 def test_a_reader_bets_and_then_sees(visit):
     model, tokenizer = storyteller()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ResidualStream")
         assert not page.locator(".stream").is_visible()
         page.get_by_role("button", name="FFN 0").click()
@@ -143,7 +143,7 @@ def test_a_reader_bets_and_then_sees(visit):
 @torch.no_grad()
 def test_another_token_and_another_part(visit):
     model, tokenizer = storyteller()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ResidualStream")
         page.get_by_role("button", name="FFN 2").click()
         page.get_by_role("radio", name="cat", exact=False).first.check(force=True)
@@ -160,7 +160,7 @@ def test_another_token_and_another_part(visit):
 
 def test_an_edited_text_is_read_like_a_new_one(visit):
     """What the text begins with as before is not read again; that must not show."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ResidualStream", text="The dog sat on the mat because it was")
         page.get_by_role("button", name="FFN 2").click()
         field = page.get_by_label("Text", exact=True)
@@ -172,7 +172,7 @@ def test_an_edited_text_is_read_like_a_new_one(visit):
 
 
 def test_no_text_and_too_much_text(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("ResidualStream")
         page.get_by_role("button", name="FFN 2").click()
         field = page.get_by_label("Text", exact=True)

@@ -86,7 +86,7 @@ def score(page):
 
 
 def test_both_move_and_the_score_stays(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Rope")
         assert not page.get_by_role("status").is_visible()
         page.get_by_role("button", name="the same").click()
@@ -104,7 +104,7 @@ def test_both_move_and_the_score_stays(visit):
 
 
 def test_a_key_is_never_after_its_query(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Rope", bet=1)
         page.get_by_role("slider", name="Key at n").fill("40")
         assert page.trait("query_position") == 40
@@ -114,7 +114,7 @@ def test_a_key_is_never_after_its_query(visit):
 
 def test_dragging(visit):
     """A marker moves alone; what lies between them moves both."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Rope", bet=1, query_position=80, key_position=20)
         before = score(page)
         drag(page, "[data-part=both]", 60)
@@ -139,14 +139,14 @@ def drag(page, part, by):
 
 def test_alibi_is_told(visit):
     bias = alibi_bias(4, 10)[:, 9, 5].tolist()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Rope", bet=1)
         shown = ", ".join(f"{b:.2f}".replace("-", "−") for b in bias)
         assert page.get_by_text(f"adds to the scores of 4 heads: {shown}:").is_visible()
 
 
 def test_more_positions_and_back(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Rope", bet=1)
         page.get_by_role("radio", name="4 × 128").click()
         page.get_by_role("slider", name="Query at m").fill("511")

@@ -73,7 +73,7 @@ def said(page):
 
 def test_moving_a_token(visit):
     """By its button, by the arrow keys, by the pointer; the focus goes along."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Shuffle")
         page.get_by_role("button", name="Move ␣dog left").click()
         assert page.trait("order") == [0, 1, 2, 4, 3, 5]
@@ -96,7 +96,7 @@ def test_moving_a_token(visit):
 
 @pytest.mark.parametrize(("source", "changed"), [("RoPE", 6), ("a causal mask", 6)])
 def test_what_tells_the_order_changes_the_rows(visit, source, changed):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Shuffle", bet=0)
         page.get_by_role("button", name="Reverse").click()
         assert "You said: none. 0 of 6" in said(page)
@@ -111,7 +111,7 @@ def test_what_tells_the_order_changes_the_rows(visit, source, changed):
 
 def test_equal_tokens_are_alike_even_with_rope(visit):
     """All values are the same: whatever the weights, their mean is."""
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Shuffle", text="red red red red", order=[3, 1, 0, 2], source=ROPE)
         assert "0 of 4 output rows changed" not in said(page)  # "red" alone has no space before it
         page.get_by_role("textbox").fill(" red red red red")

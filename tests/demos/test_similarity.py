@@ -59,7 +59,7 @@ def test_a_bet_reveals_real_dot_products(visit):
     dots = vectors @ vectors[1]
     dots_of_others = dots.masked_fill(torch.tensor(ids) == ids[1], -torch.inf)
     best = dots_of_others.argmax().item()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Similarity")
         numbers = page.locator(".scores tbody td.number")
         assert set(numbers.all_inner_texts()) == {"?"}
@@ -83,7 +83,7 @@ def test_queries_and_keys_are_those_of_the_model(visit):
     found = values_of(model, torch.tensor([ids]), [f"{at}.q", f"{at}.k"])
     q, k = found[f"{at}.q"][0, 3], found[f"{at}.k"][0, 1]  # head 3 shares key head 1
     expected = (k @ q[4]).tolist()
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Similarity", measure=1, layer=2, head=3, token=4, other=0)
         shown = page.locator(".scores tbody td.number").all_inner_texts()[::2]
         assert [float(x.replace("−", "-")) for x in shown] == pytest.approx(expected, abs=2e-3)
@@ -94,7 +94,7 @@ def test_queries_and_keys_are_those_of_the_model(visit):
 
 
 def test_another_text_asks_again(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Similarity", other=4, token=9)
         page.get_by_label("Text").fill("Hi")
         assert page.trait("other") == -1

@@ -68,7 +68,7 @@ def survivors(**settings):
 @pytest.mark.parametrize("challenge", CHALLENGES)
 def test_the_best_bet_is_all_right(visit, challenge):
     left, top = survivors(**CHALLENGES[challenge])
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Temperature")
         page.get_by_role("button", name=challenge, exact=True).click()
         assert page.locator(".bars").is_hidden()
@@ -84,7 +84,7 @@ def test_the_best_bet_is_all_right(visit, challenge):
 
 
 def test_bets_add_up_and_the_settings_move_what_is_shown(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Temperature")
         reveal = page.get_by_role("button", name="Reveal")
         reveal.click()
@@ -101,7 +101,7 @@ def test_bets_add_up_and_the_settings_move_what_is_shown(visit):
 
 
 def test_exact_numbers_stay_open(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Temperature", revealed=True)
         page.get_by_role("button", name="Bet again").click()
         page.get_by_role("button", name="Reveal").click()
@@ -111,7 +111,7 @@ def test_exact_numbers_stay_open(visit):
 
 
 def test_another_prompt_is_another_bet(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Temperature")
         page.locator(".bet input").first.check()
         page.get_by_role("button", name="Reveal").click()

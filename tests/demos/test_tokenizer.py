@@ -15,7 +15,7 @@ def texts(page, selector):
 
 
 def test_the_algorithm_changes_ids_and_pieces(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Tokenizer", text=TEXT)
         for name, ours in [("WordPiece", wordpiece()), ("Unigram", unigram())]:
             page.get_by_role("radio", name=name).check(force=True)
@@ -28,7 +28,7 @@ def test_the_algorithm_changes_ids_and_pieces(visit):
 
 
 def test_all_three_are_compared(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Tokenizer", text="RABBIT 猫")
         rows = [row.split() for row in texts(page, ".compare tbody tr")]
     all_three = {"BPE": storyteller()[1], "WordPiece": wordpiece(), "Unigram": unigram()}
@@ -40,7 +40,7 @@ def test_all_three_are_compared(visit):
 
 
 def test_a_word_is_explained_by_its_algorithm(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Tokenizer", text="rabbits catλ", algorithm=1)
         assert "“rabbits” is" in page.locator(".merges").inner_text()
         page.locator("button.word").nth(1).click()
@@ -55,7 +55,7 @@ def test_a_bet_is_judged_and_the_pair_merged(visit):
     """The reader bets before any count shows; then the vocabulary grows by one."""
     text = "the cat sat on the mat, the rat sat on the cat, and that was that"
     ours = BytePairTokenizer.train(text, vocab_size=400)
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Tokenizer", text=text)
         page.get_by_role("radio", name="Learn merges").check(force=True)
         assert page.locator(".bars").is_hidden()
@@ -81,7 +81,7 @@ def test_a_bet_is_judged_and_the_pair_merged(visit):
 
 
 def test_a_lost_bet(visit):
-    with visit() as page:
+    with visit(name="blank") as page:
         page.mount("Tokenizer", text="ab ab ab cd cd", train=1)
         page.locator(".bets button", has_text="c + d").click()
         told = page.get_by_role("status").inner_text()

@@ -19,6 +19,7 @@ from tutor_lib.book import (
     pages,
     purge,
     shared_kit,
+    spelling,
     storyteller,
 )
 
@@ -28,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for part in (
         fresh,
         api,
+        spelling,
         math_nodes,
         inline_svg,
         labs,

@@ -1,4 +1,4 @@
-import { bars, dot, fixed, h, headNames, headSummary, heatMap, lateDetails, moved, order, percent, presets, signedBars, softmax, Stage, textField, TracedReading, withStoryteller } from "./kit.js";
+import { bars, dot, fixed, h, headNames, headSummary, heatMap, largest, lateDetails, moved, percent, presets, signedBars, softmax, Stage, textField, TracedReading, withStoryteller } from "./kit.js";
 
 /** How query `t` comes to its weight on key `s`: every number between the vectors and the weight. */
 export function cellSteps({ q, k }, t, s) {
@@ -256,11 +256,11 @@ function step(name, sum, result, ...more) {
 }
 
 function dotStep(steps, q, k, products) {
-  const size = q.length, largest = order(steps.products.map(Math.abs)).slice(0, 3);
+  const size = q.length, top = largest(steps.products.map(Math.abs), 3);
   const product = (i) => `${fixed(q[i], 2)} × ${fixed(k[i], 2)} = ${fixed(steps.products[i], 2)}`;
   return step("Dot product", h("span", {}, h("span", { class: "q" }, "q"), " · ", h("span", { class: "k" }, "k"), " = "), fixed(steps.dot),
-    signedBars([...steps.products], { label: `The ${size} products whose sum is ${fixed(steps.dot)}`, marked: largest }),
-    h("ul", { class: "note", "aria-label": "The three largest products" }, largest.map((i) => h("li", {}, `dim ${i}: ${product(i)}`))),
+    signedBars([...steps.products], { label: `The ${size} products whose sum is ${fixed(steps.dot)}`, marked: top }),
+    h("ul", { class: "note", "aria-label": "The three largest products" }, top.map((i) => h("li", {}, `dim ${i}: ${product(i)}`))),
     products.node);
 }
 
@@ -284,7 +284,7 @@ function short(value) {
 }
 
 function rowBars(steps, tokens, t, s) {
-  const top = order(steps.weights).slice(0, Math.min(6, t + 1));
+  const top = largest(steps.weights, Math.min(6, t + 1));
   const shown = top.includes(s) ? top : [...top, s];
   const chart = bars({ label: `Where “${tokens[t]}” looks most`, columns: ["Key", "Weight"] });
   chart.update(shown.map((i) => ({ label: `${tokens[i]}`, value: steps.weights[i], chosen: i === s })));

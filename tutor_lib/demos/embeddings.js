@@ -1,4 +1,4 @@
-import { bars, bet, button, choice, details, dot, enable, fixed, h, numberField, order, presets, signedMap, slider, Stage, textField, withStoryteller } from "./kit.js";
+import { bars, bet, button, choice, details, dot, enable, fixed, h, largest, numberField, presets, signedMap, slider, Stage, textField, withStoryteller } from "./kit.js";
 
 /** a · b / (‖a‖ ‖b‖). */
 export const cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
@@ -10,7 +10,7 @@ export const rowOf = (table, columns, id) => table.subarray(id * columns, (id + 
 export function nearest(table, columns, v, count, without = []) {
   const cosines = Array.from({ length: table.length / columns }, (_, id) =>
     (without.includes(id) ? -Infinity : cosine(v, rowOf(table, columns, id))));
-  return order(cosines).slice(0, count).map((id) => ({ id, cosine: cosines[id] }));
+  return largest(cosines, count).map((id) => ({ id, cosine: cosines[id] }));
 }
 
 /** a − b + c, number by number. */

@@ -1,8 +1,8 @@
-import { bars, bets, button, cutNames, details, distribution, draw, enable, h, KEPT, layerPredictions, numberField, order, percent, presets, promptIds, random, Reading, reducedMotion, slider, Stage, streamCollector, textField, withStoryteller } from "./kit.js";
+import { bars, bets, button, cutNames, details, distribution, draw, enable, h, KEPT, largest, layerPredictions, numberField, percent, presets, promptIds, random, Reading, reducedMotion, slider, Stage, streamCollector, textField, withStoryteller } from "./kit.js";
 
 /** The `count` most probable tokens, with what the settings do to each. */
 export function chartRows({ before, probabilities, cut }, show, count = 12) {
-  return order(before).slice(0, count).map((id) => ({
+  return largest(before, count).map((id) => ({
     label: show(id), value: probabilities[id], ghost: before[id],
     cut: cut[id] !== KEPT, note: cutNames[cut[id]] ?? percent(probabilities[id]),
   }));

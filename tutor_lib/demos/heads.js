@@ -3,8 +3,9 @@ import { h, svg } from "./stage.js";
 import { numberTable } from "./charts.js";
 
 /**
- * A text being read, with every head's queries, keys and weights: `heads` as `traceHeads` gives
- * them. What two texts begin with alike is not computed twice.
+ * A text being read, with every head's queries, keys and weights: `heads[layer][head]` is
+ * `{ q: [T × D], k: [T × D], weights: [T × (t + 1)] }`. What two texts begin with alike is not
+ * computed twice.
  */
 export class TracedReading {
   constructor(teller) {
@@ -24,6 +25,13 @@ export class TracedReading {
     this.ids = [...ids];
     this.heads = this.heads.map((row) => row.map((head) => Object.fromEntries(
       Object.entries(head).map(([name, rows]) => [name, rows.slice(0, shared)]))));
+  }
+
+  /** Read a whole text. Returns its `heads`. */
+  read(ids) {
+    this.begin(ids);
+    this.more();
+    return this.heads;
   }
 
   /** Read at most `count` more tokens. Returns whether the text is read. */

@@ -1,5 +1,6 @@
 // The logit lens, as tutor_lib/inside/lens.py: what a decoder would say if it ended earlier.
 import { argmax, softmax } from "./math.js";
+import { largest } from "./sampling.js";
 
 /** Keeps the residual stream of the last position: `[embedding, after block 1, …]`. */
 export function streamCollector() {
@@ -18,17 +19,7 @@ export function layerPredictions(teller, streams, count) {
   const depths = streams.map((x) => softmax(teller.unembed(x)));
   const final = argmax(depths.at(-1));
   return depths.map((shares) => ({
-    top: largest(shares, count), share: shares[final],
+    top: largest(shares, count).map((id) => ({ id, probability: shares[id] })), share: shares[final],
     rank: 1 + shares.filter((share) => share > shares[final]).length,
   }));
-}
-
-/** The `count` largest. Sorting a whole vocabulary for three of them would be slow. */
-function largest(shares, count) {
-  const left = shares.slice();
-  return Array.from({ length: count }, () => {
-    const id = argmax(left);
-    left[id] = -1;
-    return { id, probability: shares[id] };
-  });
 }

@@ -1,4 +1,4 @@
-import { bets, choice, dot, fixed, h, percent, presets, softmax, Stage, textField, tokenRow, traceHeads, withStoryteller } from "./kit.js";
+import { bets, choice, dot, fixed, h, percent, presets, softmax, Stage, textField, tokenRow, TracedReading, withStoryteller } from "./kit.js";
 
 /** Every query of a head against every key, the later ones too: q kᵀ / √D. */
 export function allScores({ q, k }) {
@@ -57,7 +57,7 @@ function render({ model, el }) {
 
 function build(stage, teller) {
   const { n_layers, n_heads } = teller.config, names = (count) => Array.from({ length: count }, (_, i) => String(i));
-  const view = { teller, read: new Map(), status: h("p", { class: "note", role: "status" }), note: h("p", { class: "note" }), grids: h("div", { class: "grids" }),
+  const view = { teller, reading: new TracedReading(teller), status: h("p", { class: "note", role: "status" }), note: h("p", { class: "note" }), grids: h("div", { class: "grids" }),
     row: h("div", { class: "row", role: "region", "aria-label": "One row in numbers", tabindex: "0" }), picker: tokenRow(stage, "query", { label: "One row in numbers: the query" }),
     divide: choice(stage, "divide", { label: "The wrongly masked rows", options: ["as they are", "÷ their sum"] }) };
   view.numbers = h("section", {}, view.picker.node, view.row);
@@ -77,21 +77,20 @@ function readText(stage, view) {
   view.note.textContent = all.length > limit ? `The text has ${all.length} tokens. The first ${limit} are shown.`
     : all.length ? "" : "Type a text whose scores are to be masked.";
   view.tokens = ids.map((id) => tokenizer.show(id));
-  // Readers go back and forth between texts: each is run through the model once.
-  const key = ids.join();
-  if (ids.length && !view.read.has(key)) view.read.set(key, traceHeads(view.teller, ids));
-  view.heads = view.read.get(key);
+  view.heads = view.reading.read(ids);
   if (view.boards?.[0].rows.length !== ids.length) {
     view.boards = [false, true, true].map((sums) => board(ids.length, sums));
     view.grids.replaceChildren(view.boards[0].node, view.numbers, view.boards[1].node, view.boards[2].node);
   }
   for (const { labels } of view.boards) labels.forEach((node, i) => write(node, view.tokens[i % ids.length]));
   view.picker.update(view.tokens);
+  view.stale = true;
   if (stage.model.get("query") >= ids.length) stage.set({ query: Math.max(0, ids.length - 1) });
-  draw(stage, view);
+  if (view.stale) draw(stage, view);
 }
 
 function draw(stage, view) {
+  view.stale = false;
   const get = (name) => stage.model.get(name), bet = get("bet"), settled = bet >= 0, empty = !view.tokens.length;
   view.bets.node.querySelectorAll("button").forEach((node, i) => node.setAttribute("aria-pressed", String(i === bet)));
   view.grids.hidden = empty;

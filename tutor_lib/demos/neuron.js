@@ -1,4 +1,4 @@
-import { bars, bets, fixed, h, multiply, order, percent, presets, scoreBars, softmax, Stage, textField, tokenRow, withStoryteller } from "./kit.js";
+import { argmax, bars, bets, fixed, h, largest, multiply, order, percent, presets, scoreBars, softmax, Stage, textField, tokenRow, withStoryteller } from "./kit.js";
 
 /**
  * Every neuron at each of `ids`, and the logits after it: `{ neurons: [layer] of F numbers, logits }`.
@@ -28,7 +28,7 @@ export function neuronWrites(teller, layer, neuron) {
 
 /** What the switched-off neuron did to the first choice: its token, its share, and whether it is still first. */
 export function lossOfFirst(before, after) {
-  const [first] = order(before), [now] = order(after);
+  const first = argmax(before), now = argmax(after);
   return { first, now, before: before[first], after: after[first], stays: first === now };
 }
 
@@ -143,7 +143,7 @@ function hide(stage, view) {
   view.after.node.hidden = true;
   view.status.textContent = "";
   if (none) return;
-  const at = chosen(stage, view), { show } = tokenNames(view), before = softmax(view.read[at].logits), [first] = order(before);
+  const at = chosen(stage, view), { show } = tokenNames(view), before = softmax(view.read[at].logits), first = argmax(before);
   view.question.replaceChildren("After ", h("span", { class: "token strong" }, show(view.ids[at])), ", the storyteller’s first choice is ", h("span", { class: "token strong" }, show(first)), ` with ${percent(before[first])}. Now the neuron is set to 0 at every token up to here. What becomes of that choice?`);
 }
 
@@ -157,7 +157,7 @@ function drawWithout(stage, view) {
   const after = softmax(without.at(-1).logits), told = lossOfFirst(before, after);
   const truth = !told.stays ? 2 : Math.abs(told.before - told.after) > 0.05 ? 1 : 0;
   view.status.textContent = `Without it, “${show(told.first)}” has ${percent(told.after)} instead of ${percent(told.before)}${told.stays ? " and stays first." : `; “${show(told.now)}” is first.`} ${truth === view.bet ? "As you said." : "You said otherwise."}`;
-  const ids = [...new Set([...order(before).slice(0, 5), ...order(after).slice(0, 5)])];
+  const ids = [...new Set([...largest(before, 5), ...largest(after, 5)])];
   view.after.update(ids.map((id) => ({ label: show(id), ghost: before[id], value: after[id], chosen: id === told.first })));
   view.after.node.hidden = false;
 }

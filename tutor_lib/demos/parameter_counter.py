@@ -16,10 +16,7 @@ from tutor_lib.ffn.norm import LayerNorm, RMSNorm
 from tutor_lib.model.config import DecoderConfig
 from tutor_lib.model.zoo import ZOO
 
-# Llama Team 2024, table 3 (arXiv:2407.21783); the vocabulary is the released config's.
-LLAMA_3_8B = DecoderConfig(
-    128_256, 8192, 32, 4096, 32, 8, 14_336, rope_base=500_000.0, tied=False
-)  # fmt: skip
+LLAMA_3_8B = next(m.config for m in ZOO if m.name == "Llama 3-8B")
 FROM_ZOO = ("GPT-2", "GPT-3", "Llama 2-7B")
 SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size", "learned")
 

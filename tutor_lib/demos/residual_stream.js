@@ -1,4 +1,4 @@
-import { argmax, bars, bets, details, dot, fixed, h, order, percent, presets, signedBars, softmax, Stage, textField, tokenRow, withStoryteller } from "./kit.js";
+import { argmax, bars, bets, details, dot, fixed, h, largest, percent, presets, signedBars, softmax, Stage, textField, tokenRow, withStoryteller } from "./kit.js";
 
 /**
  * What was written to each token's stream, part by part: the embedding, then each layer's
@@ -147,7 +147,7 @@ function draw(stage, view) {
   if (hidden) return;
   const position = Math.min(stage.model.get("position"), view.ids.length - 1), steps = view.tokens[position];
   const numbers = steps.map((_, i) => describeStep(steps, i));
-  const chances = steps.map(({ stream }) => readOut(view.teller, stream));
+  const chances = steps.map((step) => (step.chances ??= readOut(view.teller, step.stream)));
   drawRows(stage, view, numbers, chances);
   tell(view, position, numbers);
   const part = Math.min(stage.model.get("part"), steps.length - 1);
@@ -155,14 +155,14 @@ function draw(stage, view) {
 }
 
 function drawRows(stage, view, numbers, chances) {
-  const largest = Math.max(...numbers.map(({ wrote }) => wrote)), widest = Math.max(...numbers.map(({ stream }) => stream));
+  const longest = Math.max(...numbers.map(({ wrote }) => wrote)), widest = Math.max(...numbers.map(({ stream }) => stream));
   const share = (value, of) => `width:${((100 * value) / of).toFixed(1)}%`;
   view.rows.forEach((row, i) => {
     const { wrote, stream, cosine } = numbers[i], best = argmax(chances[i]);
     row.input.checked = i === stage.model.get("part");
     row.row.classList.toggle("open", row.input.checked);
     row.trunk.setAttribute("style", share(stream, widest));
-    row.bar.setAttribute("style", share(wrote, largest));
+    row.bar.setAttribute("style", share(wrote, longest));
     row.wrote.textContent = fixed(wrote, 2);
     row.cosine.textContent = cosine === null ? "–" : fixed(cosine, 2);
     row.stream.textContent = fixed(stream, 2);
@@ -179,11 +179,11 @@ function tell(view, position, numbers) {
 }
 
 function drawInside(view, step, chances) {
-  const values = [...step.wrote], largest = order(values.map(Math.abs)).slice(0, 5);
+  const values = [...step.wrote], top = largest(values.map(Math.abs), 5);
   view.about.replaceChildren(h("b", {}, title(step)), ` writes ${values.length} numbers:`);
-  view.picture.replaceChildren(signedBars(values, { label: `The ${values.length} numbers that ${title(step)} writes`, marked: largest }));
-  view.five.textContent = `The five largest: ${largest.map((i) => `dim ${i}: ${fixed(values[i], 2)}`).join("; ")}.`;
-  view.chart.update(order(chances).slice(0, 5).map((id) => ({ label: view.teller.tokenizer.show(id), value: chances[id] })));
+  view.picture.replaceChildren(signedBars(values, { label: `The ${values.length} numbers that ${title(step)} writes`, marked: top }));
+  view.five.textContent = `The five largest: ${top.map((i) => `dim ${i}: ${fixed(values[i], 2)}`).join("; ")}.`;
+  view.chart.update(largest(chances, 5).map((id) => ({ label: view.teller.tokenizer.show(id), value: chances[id] })));
   view.step = step;
   fillNumbers(view);
 }

@@ -147,8 +147,14 @@ function draw(stage, view) {
   drawLine(view, state);
   view.moves.forEach(({ step, node }) => enable(node, step < 0 ? n > 0 : m < view.last));
   drawPlane(view, state);
-  drawCurve(view, state);
-  drawFrequencies(view, state);
+  // What does not depend on the two positions stays as it is while they move.
+  const curves = [get("chosen"), kind, view.last].join();
+  if (curves !== view.curves) {
+    drawCurve(view, state);
+    drawFrequencies(view, state);
+    view.curves = curves;
+  }
+  drawHere(view, state);
   tell(view, state);
 }
 
@@ -182,17 +188,24 @@ function drawPlane(view, { q, k, m, n, frequencies, pair, times }) {
 
 /** The score at every distance; what training never showed is shaded; ALiBi's biases for comparison. */
 function drawCurve(view, state) {
-  const { m, n, context, slopes } = state, scores = Array.from({ length: view.last + 1 }, (_, d) => scoreOf(state, d, 0));
+  const { context, slopes } = state, scores = Array.from({ length: view.last + 1 }, (_, d) => scoreOf(state, d, 0));
   const low = Math.min(-1, ...scores), high = Math.max(1, ...scores);
   const x = (d) => 34 + (446 * d) / view.last, y = (value) => 16 + (158 * (high - value)) / (high - low);
   const path = (points) => `M${points.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L")}`;
   const alibi = slopes.map((slope) => svg("path", { class: "alibi", d: path([[x(0), y(0)], [x(Math.min(view.last, -low / slope)), y(Math.max(low, -slope * view.last))]]) }));
+  view.here = svg("circle", { class: "here", r: 5.5 });
+  view.point = (d) => ({ cx: x(d), cy: y(scores[d]) });
   const words = (a, b, text, anchor = "start") => svg("text", { x: a, y: b, "text-anchor": anchor }, text);
   view.curve.replaceChildren(svg("svg", { class: "curve", viewBox: "0 0 490 200", role: "img", "aria-label": `The score over the distance, from ${fixed(low, 1)} to ${fixed(high, 1)}` },
     view.last < context ? null : [svg("rect", { class: "unseen", x: x(context), y: 16, width: x(view.last) - x(context), height: 158 }), words(x(context) + 6, 12, "further apart than in training")],
     svg("path", { class: "rule", d: `M34 ${y(0)}H480M34 16V174` }), alibi, svg("path", { class: "score", d: path(scores.map((s, d) => [x(d), y(s)])) }),
-    svg("circle", { class: "here", cx: x(m - n), cy: y(scores[m - n]), r: 5.5 }),
+    view.here,
     words(29, 20, fixed(high, 1), "end"), words(29, y(0) + 4, "0", "end"), words(29, 176, fixed(low, 1), "end"), words(34, 194, "distance 0"), words(480, 194, view.last, "end"), words(250, 194, "solid: RoPE score; dashed: ALiBi biases", "middle")));
+}
+
+/** Where the two positions are on the curve, and what ALiBi would do there. */
+function drawHere(view, { m, n, slopes }) {
+  for (const [name, value] of Object.entries(view.point(m - n))) view.here.setAttribute(name, value);
   view.about.textContent = `At distance ${m - n}, ALiBi turns nothing and adds to the scores of ${slopes.length} heads: ${slopes.map((slope) => fixed(-slope * (m - n), 2)).join(", ")}: each head has its own slope.`;
 }
 

@@ -77,6 +77,19 @@ export function order(values) {
   return Array.from(values.keys()).sort((a, b) => values[b] - values[a] || a - b);
 }
 
+/** The first `count` of `order`: to sort a whole vocabulary for a few of it would be slow. */
+export function largest(values, count) {
+  const best = [];
+  for (let i = 0; i < values.length; i++) {
+    if (best.length === count && values[i] <= values[best.at(-1)]) continue;
+    let at = best.length;
+    while (at > 0 && values[i] > values[best[at - 1]]) at--;
+    best.splice(at, 0, i);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
 /** The token in whose share of [0, 1) `chance` falls. */
 export function draw(probabilities, chance) {
   let sum = 0, last = 0;

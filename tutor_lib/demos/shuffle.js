@@ -82,8 +82,15 @@ function build(stage, teller) {
       button(stage, "Move the last to the front", () => set(movedTo(stage.model.get("order"), whole().length - 1, 0))),
       view.back = button(stage, "As written", () => set(whole()))),
     h("div", { class: "controls" }, choice(stage, "source", { label: "What tells the order", options: ["nothing", "RoPE", "a causal mask"] })), view.said, view.why, outputs(view), view.numbers);
-  stage.onChange("text", () => { view.held = null; set(whole()); draw(stage, view); });
+  stage.onChange("text", () => readText(stage, view));
   stage.watch(["order", "source", "bet"], () => draw(stage, view));
+}
+
+/** Another text, as it is written; drawn once, also where its order is the one before. */
+function readText(stage, view) {
+  Object.assign(view, { held: null, stale: true });
+  stage.set({ order: ownTokens(stage, view.teller).map((_, place) => place) });
+  if (view.stale) draw(stage, view);
 }
 
 const ownTokens = (stage, teller) => [...teller.tokenizer.encode(stage.model.get("text"))].slice(0, stage.model.get("max_tokens"));
@@ -96,11 +103,13 @@ function outputs({ body }) {
 function draw(stage, view) {
   const ids = ownTokens(stage, view.teller), order = stage.model.get("order"), source = stage.model.get("source");
   if (order.length !== ids.length) return;
+  view.stale = false;
   const names = ids.map((id) => view.teller.tokenizer.show(id));
-  enable(view.back, order.some((t, place) => t !== place));
+  const stays = order.every((t, place) => t === place);
+  enable(view.back, !stays);
   drawCards(stage, view, names, order);
   const before = ids.length ? attentionRows(view.teller, ids, source) : [];
-  const moved = ids.length ? attentionRows(view.teller, order.map((t) => ids[t]), source) : [];
+  const moved = stays ? before : attentionRows(view.teller, order.map((t) => ids[t]), source);
   const rows = ids.map((_, t) => ({ t, name: names[t], now: order.indexOf(t), before: before[t], after: moved[order.indexOf(t)] }));
   rows.forEach((row) => { row.difference = largestDifference(row.before, row.after); });
   drawRows(view, rows);

@@ -1,4 +1,4 @@
-import { button, choice, details, dot, fixed, h, presets, scoreBars, Stage, textField, tokenRow, traceHeads, withStoryteller } from "./kit.js";
+import { button, choice, details, dot, fixed, h, presets, scoreBars, Stage, textField, tokenRow, TracedReading, withStoryteller } from "./kit.js";
 
 /** Vector `t` against each vector: a · b, and the cosine of the angle between them. */
 export function similarities(vectors, t) {
@@ -46,6 +46,7 @@ function build(stage, view) {
   const { n_layers, n_heads } = view.teller.config;
   const names = (count) => Array.from({ length: count }, (_, i) => String(i));
   Object.assign(view, {
+    reading: new TracedReading(view.teller),
     heads: h("div", { class: "heads" }, choice(stage, "layer", { label: "Layer", options: names(n_layers) }),
       choice(stage, "head", { label: "Head", options: names(n_heads) })),
     picker: tokenRow(stage, "token", { label: "The token that is compared" }),
@@ -89,7 +90,7 @@ function measured(stage, view) {
       left: view.vectors[t], right: view.vectors };
   }
   // Reading a text takes longer than looking up its embeddings: only if it is asked for.
-  view.traced ??= traceHeads(view.teller, view.ids);
+  view.traced ??= view.reading.read(view.ids);
   const head = view.traced[stage.model.get("layer")][stage.model.get("head")];
   const { dots, scaled } = queryScores(head, t);
   return { t, embeddings, dots, second: scaled, may: (s) => s <= t, left: head.q[t], right: head.k, head };

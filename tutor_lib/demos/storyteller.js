@@ -63,7 +63,8 @@ export class Storyteller {
 
   /**
    * Run `ids` after what `cache` holds. Returns the logits after the last of them. `trace` is
-   * called for each head, as `traceHeads` does; `watch` has what `step` calls on the way.
+   * called for each head with its layer, its number and its `{ q, k, weights }`; `watch` has what
+   * `step` calls on the way.
    */
   read(ids, cache = this.newCache(), trace = null, watch = {}) {
     const room = this.config.context_length;
@@ -147,22 +148,6 @@ export class Storyteller {
 
 function add(x, y) {
   for (let i = 0; i < x.length; i++) x[i] += y[i];
-}
-
-/**
- * Every head's queries, keys and weights on a text: `heads[layer][head]` is
- * `{ q: [T × D], k: [T × D], weights: [T × (t + 1)] }`.
- */
-export function traceHeads(teller, ids) {
-  const { n_layers, n_heads } = teller.config;
-  const heads = Array.from({ length: n_layers }, () =>
-    Array.from({ length: n_heads }, () => ({ q: [], k: [], weights: [] })));
-  teller.read(ids, teller.newCache(), (l, h, { q, k, weights }) => {
-    heads[l][h].q.push(q);
-    heads[l][h].k.push(k);
-    heads[l][h].weights.push(weights);
-  });
-  return heads;
 }
 
 /** What the model is given to read: an empty prompt becomes the end of the text before it. */

@@ -1,4 +1,4 @@
-import { bars, button, cutNames, details, distribution, enable, fixed, h, KEPT, order, percent, presets, promptIds, slider, softmax, Stage, textField, withStoryteller } from "./kit.js";
+import { bars, button, cutNames, details, distribution, enable, fixed, h, KEPT, largest, order, percent, presets, promptIds, slider, softmax, Stage, textField, withStoryteller } from "./kit.js";
 
 /**
  * The most probable tokens, each with all that happens to it: its logit, its probability at
@@ -91,7 +91,7 @@ function readPrompt(stage, view) {
   // A long prompt is read from where it still fits.
   view.logits = teller.read(promptIds(teller.tokenizer, stage.model.get("prompt")).slice(-room));
   const plain = softmax(view.logits);
-  const ids = order(view.logits).slice(0, SHOWN);
+  const ids = largest(view.logits, SHOWN);
   view.boxes = ids.map((id) => h("input", { type: "checkbox", value: id }));
   view.notes = ids.map((id) => ({ share: percent(plain[id]), node: h("small") }));
   view.list.replaceChildren(...ids.map((id, i) => h("label", {}, view.boxes[i],

@@ -18,7 +18,7 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), within 5e-4 of gelu: the same paper, §2."""
+    """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), within 5e-4 of GELU: the same paper, §2."""
     return x * 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
@@ -28,7 +28,7 @@ def silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 class GELUFeedForward(nn.Module):
-    """W₂ gelu(W₁ x + b₁) + b₂, as in BERT. 2CF + F + C parameters."""
+    """W₂ GELU(W₁ x + b₁) + b₂, as in BERT. 2CF + F + C parameters."""
 
     def __init__(self, d_model: int, d_ff: int, bias: bool = True) -> None:
         super().__init__()

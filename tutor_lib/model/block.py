@@ -17,7 +17,7 @@ from tutor_lib.model.config import DecoderConfig, ExpertSizes
 class Block(nn.Module):
     """Attention, then the FFN; each reads a normalised copy and adds to the residual stream.
 
-    x ← x + attention(norm(x)), x ← x + ffn(norm(x)): the pre-norm order, Xiong et al. 2020
+    x ← x + attention(norm(x)), x ← x + FFN(norm(x)): the pre-norm order, Xiong et al. 2020
     (arXiv:2002.04745).
     """
 

@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 class MaskedLanguageModel(nn.Module):
     """An encoder that says which token belongs at each place: Devlin et al. 2018, §3.1, task 1.
 
-    norm(gelu(W x + b)) Eᵀ + b_V, with the embedding E once more as the unembedding.
+    norm(GELU(W x + b)) Eᵀ + b_V, with the embedding E once more as the unembedding.
     """
 
     def __init__(self, config: EncoderConfig) -> None:

@@ -48,7 +48,7 @@ class SpatialGatingUnit(nn.Module):
 class GMLP(Recurrent):
     """Widen to F, bend, gate across positions, come back to C.
 
-    Z = gelu(x U + u), y = s(Z) V + v: Liu et al. 2021, eq. 1 (arXiv:2105.08050). The norm before
+    Z = GELU(x U + u), y = s(Z) V + v: Liu et al. 2021, eq. 1 (arXiv:2105.08050). The norm before
     and the shortcut around it are the frame's. Its state is all it has seen, as a KV cache is.
 
     Raises ValueError if F is odd or a size is not positive.

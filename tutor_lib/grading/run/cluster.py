@@ -55,30 +55,30 @@ class ClusterPool:
 
         self.client = Client(address, timeout="20s", set_as_default=False)
 
-    def run(self, bundles: Iterable[tuple[Name, Bundle]]) -> Iterator[tuple[Name, Result]]:
+    def run(self, work: Iterable[tuple[Name, Bundle | Result]]) -> Iterator[tuple[Name, Result]]:
         """See `Pool`."""
         from distributed import as_completed
 
         with self.client.as_current():
             results = as_completed()
-        iterator, names = iter(bundles), dict[Any, Name]()
+        names = dict[Any, Name]()
         window = 4 * max(sum(self.client.nthreads().values()), 1)
 
-        def more() -> bool:
-            for name, bundle in iterator:
-                future = self.client.submit(
-                    run_bundle, bundle.to_json(), pure=False, retries=RETRIES
-                )
-                names[future.key] = name
-                results.add(future)
-                return True
-            return False
+        def ready() -> tuple[Name, Result]:
+            future = next(results)
+            return names.pop(future.key), _result(future)
 
-        while len(names) < window and more():
-            pass
-        for future in results:
-            yield names.pop(future.key), _result(future)
-            more()
+        for name, one in work:
+            if isinstance(one, Result):
+                yield name, one
+                continue
+            future = self.client.submit(run_bundle, one.to_json(), pure=False, retries=RETRIES)
+            names[future.key] = name
+            results.add(future)
+            if len(names) >= window:
+                yield ready()
+        while names:
+            yield ready()
 
     def close(self) -> None:
         """Leave the cluster; it goes on."""

@@ -4,7 +4,6 @@ It can be stopped anywhere and started again. What was run stays in the store; w
 is recorded again, to the same effect.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
@@ -17,6 +16,7 @@ from tutor_lib.grading.gradebook.record import Graded, Recorded, batches, record
 from tutor_lib.grading.intake.canon import Canon
 from tutor_lib.grading.intake.normalise import take_in
 from tutor_lib.grading.limits import Limits
+from tutor_lib.grading.run.bundle import Bundle
 from tutor_lib.grading.run.bundler import Bundler
 from tutor_lib.grading.run.pool import LocalPool, Pool
 from tutor_lib.grading.run.store import Store
@@ -67,9 +67,8 @@ class Grading:
 
     def grade(self, students: Iterable[str], pool: Pool, tell: Callable[[Line], None]) -> Summary:
         """Grade these students' submissions, and tell each outcome as it is recorded."""
-        students, summary, fresh = list(students), Summary(), set[str]()
-        graded = itertools.chain(self._stored(students, fresh), self._run(fresh, pool))
-        for batch in batches(graded):
+        summary, fresh = Summary(), set[str]()
+        for batch in batches(self._graded(students, fresh, pool)):
             for recorded, (submission, result) in zip(
                 record(self.course, self.lab, batch), batch, strict=True
             ):
@@ -82,24 +81,23 @@ class Grading:
         """What a student handed in."""
         return take_in(self.course.submitted(student, self.lab), student, self.canon)
 
-    def _stored(self, students: Iterable[str], fresh: set[str]) -> Iterator[Graded]:
-        """Those whose results are known already; the others' names go to `fresh`."""
-        for student in students:
-            submission = self.take_in(student)
-            result = None if self.again else self.store.get(self.bundler.bundle(submission).key)
-            if result is None:
-                fresh.add(student)
-            else:
-                yield submission, result
-
-    def _run(self, fresh: Iterable[str], pool: Pool) -> Iterator[Graded]:
-        submissions = map(self.take_in, sorted(fresh))
-        wanted = ((submission, self.bundler.bundle(submission)) for submission in submissions)
-        bundles = (((submission, b.key), b) for submission, b in wanted)
-        for (submission, key), result in pool.run(bundles):
-            if not any(note.code == "grader" for note in result.notes):
+    def _graded(self, students: Iterable[str], fresh: set[str], pool: Pool) -> Iterator[Graded]:
+        for (submission, key), result in pool.run(self._work(students, fresh)):
+            if submission.student in fresh and not any(n.code == "grader" for n in result.notes):
                 self.store.put(key, result)
             yield submission, result
+
+    def _work(
+        self, students: Iterable[str], fresh: set[str]
+    ) -> Iterator[tuple[tuple[Submission, str], Bundle | Result]]:
+        """What is to be run, and the results known already; the others' names go to `fresh`."""
+        for student in students:
+            submission = self.take_in(student)
+            bundle = self.bundler.bundle(submission)
+            result = None if self.again else self.store.get(bundle.key)
+            if result is None:
+                fresh.add(student)
+            yield (submission, bundle.key), result or bundle
 
 
 def limits_of(course: Course) -> Limits:

@@ -1,8 +1,8 @@
 """Run many bundles at once: on this machine's cores, or on a Dask cluster.
 
 A pool takes an iterable and reads ahead only a little, so memory stays flat however many there
-are. Results come as they are ready. A worker that dies costs time, not results: what it had
-under way is run again, by itself.
+are. Results come as they are ready; one that is known already may stand in a bundle's place. A
+worker that dies costs time, not results: what it had under way is run again, by itself.
 """
 
 import os
@@ -19,12 +19,13 @@ from tutor_lib.grading.submission import Result
 
 Name = TypeVar("Name")
 SLOTS = 8  # bundles at once in one worker's process: it only passes messages on
+AHEAD = 8  # bundles in memory for each slot: they are read while the first worker starts
 
 
 class Pool(Protocol):
     """Somewhere to run bundles."""
 
-    def run(self, bundles: Iterable[tuple[Name, Bundle]]) -> Iterator[tuple[Name, Result]]:
+    def run(self, work: Iterable[tuple[Name, Bundle | Result]]) -> Iterator[tuple[Name, Result]]:
         """Each name with its result, in the order in which they are ready.
 
         Raises SandboxError if no kernel can be isolated.
@@ -47,16 +48,19 @@ class LocalPool:
         self.workers: list[Worker] = []
         self.lock = threading.Lock()
 
-    def run(self, bundles: Iterable[tuple[Name, Bundle]]) -> Iterator[tuple[Name, Result]]:
+    def run(self, work: Iterable[tuple[Name, Bundle | Result]]) -> Iterator[tuple[Name, Result]]:
         """See `Pool`."""
-        count = -(-self.slots // SLOTS)
-        self.workers = self.workers or [Worker(-(-self.slots // count)) for _ in range(count)]
         with ThreadPoolExecutor(self.slots) as threads:
 
             def submit(number: int, bundle: Bundle) -> "Future[Result]":
-                return threads.submit(self._run, number % count, bundle.to_json())
+                self._start()
+                return threads.submit(self._run, number % len(self.workers), bundle.to_json())
 
-            yield from ahead(bundles, submit, 2 * self.slots)
+            yield from ahead(work, submit, AHEAD * self.slots)
+
+    def _start(self) -> None:
+        count = -(-self.slots // SLOTS)
+        self.workers = self.workers or [Worker(-(-self.slots // count)) for _ in range(count)]
 
     def _run(self, number: int, text: str) -> Result:
         worker = self.workers[number]
@@ -103,15 +107,18 @@ def failed(why: str) -> Result:
 
 
 def ahead(
-    bundles: Iterable[tuple[Name, Bundle]],
+    work: Iterable[tuple[Name, Bundle | Result]],
     submit: Callable[[int, Bundle], "Future[Result]"],
     window: int,
 ) -> Iterator[tuple[Name, Result]]:
     """Submit bundles, `window` of them at a time, and give each result as it comes."""
     waiting: dict[Future[Result], Name] = {}
     try:
-        for number, (name, bundle) in enumerate(bundles):
-            waiting[submit(number, bundle)] = name
+        for number, (name, one) in enumerate(work):
+            if isinstance(one, Result):
+                yield name, one
+                continue
+            waiting[submit(number, one)] = name
             if len(waiting) >= window:
                 yield from _ready(waiting)
         while waiting:
