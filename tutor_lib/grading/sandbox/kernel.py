@@ -21,8 +21,8 @@ CONNECTION = f"{OWN}/connection.json"
 THREADS = 64  # beside the processes: torch, zmq and the rest have threads too
 NICER = 10  # than its supervisor, which must get its turn among all that a kernel may start
 DESCRIPTORS = 1024
-OPTIONS = ["-f", CONNECTION, "--HistoryManager.enabled=False",
-           "--InteractiveShellApp.ignore_cwd=True"]  # fmt: skip
+OPTIONS = {"IPKernelApp": {"connection_file": CONNECTION}, "HistoryManager": {"enabled": False},
+           "InteractiveShellApp": {"ignore_cwd": True}}  # fmt: skip
 
 
 def be_kernel(request: Request, link: int | None, inner: socket.socket) -> NoReturn:
@@ -128,9 +128,14 @@ def _reseed() -> None:
 
 def _application():  # type: ignore[no-untyped-def]  # ipykernel is imported in the sandbox alone
     from ipykernel.kernelapp import IPKernelApp
+    from traitlets.config import Config
+
+    class Application(IPKernelApp):
+        def parse_command_line(self, argv=None):  # type: ignore[no-untyped-def]
+            """There is none, and a parser of all options takes a fifth of the start."""
 
     sys.argv = ["ipykernel"]
-    app = IPKernelApp.instance()
-    app.initialize(OPTIONS)
+    app = Application.instance(config=Config(OPTIONS))
+    app.initialize()
     os.unlink(CONNECTION)
     return app
