@@ -74,7 +74,9 @@ def stock_book(folder: Path) -> Path:
 def book(folder: Path, *options: str) -> None:
     """Build the book in a folder."""
     command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(folder), *options]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the book does not build:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def look(browser: Browser, home: str, path: str) -> dict[str, float]:

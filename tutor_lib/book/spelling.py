@@ -1,7 +1,7 @@
 """Terms are spelled as the glossary spells them: the build warns of every other spelling.
 
 "KV-cache", "kv cache" and "KVCache" are "KV cache"; a first letter may be a capital, and a term may
-have a plural. Code and formulas are left alone.
+have a plural. Code, formulas and the titles of other people's works are left alone.
 """
 
 import re
@@ -13,7 +13,8 @@ from sphinx.util import logging
 
 WORD = re.compile(r"\w+(?:-\w+)*")
 LONGEST = 4  # words of a term
-LEFT_ALONE = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw)
+LEFT_ALONE = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw,
+              nodes.citation)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 

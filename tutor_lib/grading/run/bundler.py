@@ -16,7 +16,6 @@ from tutor_lib.grading.run.bundle import BOTH, JUDGE, STUDENT, Bundle, Cell
 from tutor_lib.grading.submission import Submission
 
 PACKAGES = ("torch", "numpy", "matplotlib", "ipykernel", "ipython")
-SLOW = {"torch.distributed.tensor"}  # torch.testing.assert_close imports it at its first call
 LIBRARY = Path(__file__).resolve().parents[2]
 
 
@@ -63,8 +62,7 @@ def _lent(source: str, theirs: frozenset[str]) -> tuple[str, ...]:
 def imports(source: NotebookNode) -> tuple[str, ...]:
     """The modules that the cells of a lab's source import, for a kernel to have ready."""
     codes = [cell.source for cell in source.cells if cell.cell_type == "code"]
-    found = set[str]().union(*map(_imported, codes))
-    return tuple(sorted(found | (SLOW if "torch" in found else set())))
+    return tuple(sorted(set[str]().union(*map(_imported, codes))))
 
 
 def _imported(code: str) -> set[str]:

@@ -29,6 +29,8 @@ READY = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPy
          "IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic",
          "tornado.platform.asyncio", "pexpect",
          "tutor_lib.grading.protocol.judge", "tutor_lib.grading.protocol.far")  # fmt: skip
+# Nobody debugs there, and every fork has to copy the page tables of what is imported.
+NEVER = ("debugpy",)
 PROBE = "probe"  # a folder among the kernels' that is there from the start
 
 
@@ -50,13 +52,22 @@ def main(arguments: Sequence[str]) -> None:
 def warm_up(modules: Sequence[str]) -> None:
     """Import the kernel and `modules`, and make the result fit to be forked."""
     gc.disable()  # nothing to collect, and much to look through
+    sys.modules.update(dict.fromkeys(NEVER))
     for module in (*READY, *modules):
         importlib.import_module(module)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+        _compare_plain_tensors()
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy the template's pages
     gc.enable()
+
+
+def _compare_plain_tensors() -> None:
+    """Else the first `assert_close` imports 500 modules, for tensors on many machines."""
+    comparison = importlib.import_module("torch.testing._comparison")
+    if hasattr(comparison, "_HAS_DTENSOR"):
+        comparison._HAS_DTENSOR = False
 
 
 def _serve(control: socket.socket) -> None:
