@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tutor_lib.grading.limits import MIB
 from tutor_lib.grading.sandbox import linux, room
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
 def warm_up(modules: Sequence[str]) -> None:
     """Import the kernel and `modules`, and make the result fit to be forked."""
     gc.disable()  # nothing to collect, and much to look through
-    sys.modules.update(dict.fromkeys(NEVER))
+    sys.modules.update(dict.fromkeys(NEVER))  # type: ignore[arg-type]
     for module in (*READY, *modules):
         importlib.import_module(module)
     if torch := sys.modules.get("torch"):
@@ -65,7 +65,7 @@ def warm_up(modules: Sequence[str]) -> None:
 
 def _compare_plain_tensors() -> None:
     """Else the first `assert_close` imports 500 modules, for tensors on many machines."""
-    comparison = importlib.import_module("torch.testing._comparison")
+    comparison: Any = importlib.import_module("torch.testing._comparison")
     if hasattr(comparison, "_HAS_DTENSOR"):
         comparison._HAS_DTENSOR = False
 
