@@ -5,12 +5,16 @@ lie further apart than it looks back. An import map gives the kit a name, also i
 """
 
 import json
+import re
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
 NAME = "tutor-kit"
+# As tutor_lib.demos writes them. To import it would take longer than to build a page.
+STYLE = re.compile(r'<div class="tutor-demo" data-tutor-demo="\w+">\n(<style>.*?</style>)', re.S)
+KIT = re.compile(r'from "(data:text/javascript[^"]*)"')
 
 
 def share(
@@ -18,13 +22,10 @@ def share(
 ) -> None:
     """Leave the first copy of the colours, and write the kit into an import map before it."""
     body = context.get("body", "")
-    if "data-tutor-demo=" not in body:
+    first, kit = STYLE.search(body), KIT.search(body)
+    if not first or not kit:
         return
-    # Here, because it brings torch, for which a build with nothing to do should not wait.
-    from tutor_lib.demos.bundle import kit_url
-    from tutor_lib.demos.demo import FOLDER, Demo
-
-    url, style = kit_url(FOLDER / "kit.js"), f"<style>{Demo._css}</style>"
+    style, url = first[1], kit[1]
     known = json.dumps({"imports": {NAME: url}})
     before, *demos = body.replace(f'"{url}"', f'"{NAME}"').split(style)
     context["body"] = f'<script type="importmap">{known}</script>{before}{style}{"".join(demos)}'
