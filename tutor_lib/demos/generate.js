@@ -46,7 +46,7 @@ function render({ model, el }) {
 }
 
 function build(stage, teller) {
-  const view = { teller, reading: new Reading(teller), running: false, ...nodes() };
+  const view = { teller, running: false, ...nodes() };
   const get = (name) => stage.model.get(name);
   const actions = {
     one: button(stage, "Sample one", () => { stop(view); sampleOne(stage, view); }, { class: "primary" }),
@@ -63,6 +63,8 @@ function build(stage, teller) {
     lensSection(stage, view), view.work.node);
   for (const name of ["temperature", "top_k", "top_p", "min_p"]) stage.onChange(name, () => drawChart(stage, view));
   for (const name of ["prompt", "seed"]) stage.onChange(name, () => { stop(view); reset(stage, view); view.status.textContent = ""; });
+  view.readingOf = stage.readAhead(Object.values(get("presets")), () => new Reading(teller),
+    (reading, prompt) => reading.read(promptIds(teller.tokenizer, prompt)));
   reset(stage, view);
 }
 
@@ -90,6 +92,7 @@ function settings(stage) {
 function reset(stage, view) {
   const { tokenizer, config } = view.teller;
   view.prompt = promptIds(tokenizer, stage.model.get("prompt"));
+  view.reading = view.readingOf(stage.model.get("prompt"));
   view.added = [];
   view.random = random(stage.model.get("seed"));
   view.tooLong = view.prompt.length > config.context_length;

@@ -28,12 +28,13 @@ const STYLE = `
 .controls > .choice { max-width: none; } .segments span { white-space: nowrap; }
 .grids h4 { margin: 0; font-size: 0.875rem; font-weight: 600; }
 .grid-box { overflow-x: auto; contain: content; }
-.matrix { width: auto; border-collapse: separate; border-spacing: 2px; font-size: 0.75rem; }
+.matrix { table-layout: fixed; width: calc(4.8rem + var(--columns) * (1.95rem + 2px)); border-collapse: separate; border-spacing: 2px; font-size: 0.75rem; }
 .matrix th .token { font-size: 0.75rem; }
 .matrix thead th { color: var(--td-k); text-align: center; padding: 0 0 2px; vertical-align: bottom; }
 .matrix thead th .token { writing-mode: vertical-rl; transform: rotate(180deg); }
-.matrix tbody th { color: var(--td-q); text-align: right; padding: 0 0.35rem 0 0; white-space: nowrap; }
-.matrix td { width: 1.95rem; min-width: 1.95rem; height: 1.7rem; padding: 0; text-align: center; border-radius: 3px; color: var(--td-ink);
+.matrix tbody th { color: var(--td-q); text-align: right; padding: 0 0.35rem 0 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.matrix thead td { width: 4.8rem; }
+.matrix td { height: 1.7rem; padding: 0; text-align: center; border-radius: 3px; color: var(--td-ink);
   background: color-mix(in srgb, var(--td-heat-high) var(--heat, 0%), var(--td-heat-low)); }
 .matrix td.future { background: none; box-shadow: inset 0 0 0 1px var(--td-line); color: var(--td-muted); }
 .matrix td.loose { outline: 1px dashed var(--td-edge); outline-offset: -1px; }
@@ -57,7 +58,7 @@ function render({ model, el }) {
 
 function build(stage, teller) {
   const { n_layers, n_heads } = teller.config, names = (count) => Array.from({ length: count }, (_, i) => String(i));
-  const view = { teller, reading: new TracedReading(teller), status: h("p", { class: "note", role: "status" }), note: h("p", { class: "note" }), grids: h("div", { class: "grids" }),
+  const view = { teller, status: h("p", { class: "note", role: "status" }), note: h("p", { class: "note" }), grids: h("div", { class: "grids" }),
     row: h("div", { class: "row", role: "region", "aria-label": "One row in numbers", tabindex: "0" }), picker: tokenRow(stage, "query", { label: "One row in numbers: the query" }),
     divide: choice(stage, "divide", { label: "The wrongly masked rows", options: ["as they are", "÷ their sum"] }) };
   view.numbers = h("section", {}, view.picker.node, view.row);
@@ -67,17 +68,21 @@ function build(stage, teller) {
     h("div", { class: "controls" }, choice(stage, "layer", { label: "Layer", options: names(n_layers) }),
       choice(stage, "head", { label: "Head", options: names(n_heads) }), view.divide),
     view.grids);
+  view.readingOf = stage.readAhead(Object.values(stage.model.get("presets")), () => new TracedReading(teller),
+    (reading, text) => reading.read(idsOf(stage, teller, text)));
   stage.watch(["text"], () => readText(stage, view));
   for (const name of ["layer", "head", "bet", "divide", "query"]) stage.onChange(name, () => draw(stage, view));
 }
 
+const idsOf = (stage, { tokenizer }, text) => tokenizer.encode(text).slice(0, stage.model.get("max_tokens"));
+
 function readText(stage, view) {
-  const { tokenizer } = view.teller, limit = stage.model.get("max_tokens");
-  const all = tokenizer.encode(stage.model.get("text")), ids = all.slice(0, limit);
+  const { tokenizer } = view.teller, limit = stage.model.get("max_tokens"), text = stage.model.get("text");
+  const all = tokenizer.encode(text), ids = idsOf(stage, view.teller, text);
   view.note.textContent = all.length > limit ? `The text has ${all.length} tokens. The first ${limit} are shown.`
     : all.length ? "" : "Type a text whose scores are to be masked.";
   view.tokens = ids.map((id) => tokenizer.show(id));
-  view.heads = view.reading.read(ids);
+  view.heads = view.readingOf(text).read(ids);
   if (view.boards?.[0].rows.length !== ids.length) {
     view.boards = [false, true, true].map((sums) => board(ids.length, sums));
     view.grids.replaceChildren(view.boards[0].node, view.numbers, view.boards[1].node, view.boards[2].node);
@@ -126,7 +131,7 @@ function board(length, sums) {
   const head = h("tr", {}, h("td", { style: "background:none" }), all.map((i) => h("th", { scope: "col" }, labels[length + i])),
     sums && h("th", { scope: "col", style: "color:inherit" }, "sum"));
   const node = h("section", {}, title, note, h("div", { class: "grid-box", tabindex: "0", role: "region", "aria-label": "Tokens by tokens" },
-    h("table", { class: "matrix" }, h("thead", {}, head), h("tbody", {}, rows))));
+    h("table", { class: "matrix", style: `--columns:${length + sums}` }, h("thead", {}, head), h("tbody", {}, rows))));
   return { node, labels, title, note, cells, ends, rows };
 }
 

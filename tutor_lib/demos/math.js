@@ -44,8 +44,11 @@ export function multiply(matrix, x) {
     out[row + 2] = c;
     out[row + 3] = d;
   }
-  for (let row = stop; row < out.length; row++)
-    out[row] = dot(matrix.subarray(row * columns, (row + 1) * columns), x);
+  for (let row = stop; row < out.length; row++) {
+    let sum = 0;
+    for (let i = 0, at = row * columns; i < columns; i++, at++) sum += matrix[at] * x[i];
+    out[row] = sum;
+  }
   return out;
 }
 

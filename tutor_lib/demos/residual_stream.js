@@ -76,7 +76,7 @@ const title = ({ part, layer }) => (part === "embedding" ? part : `${part} ${lay
 
 function build(stage, teller) {
   const parts = Array.from({ length: teller.config.n_layers }, (_, l) => [`attention ${l}`, `FFN ${l}`]).flat();
-  const view = { teller, cache: teller.newCache(), ids: [], tokens: [], bet: null, parts,
+  const view = { teller, ids: [], tokens: [], bet: null, parts,
     note: h("p", { class: "note", role: "status" }), status: h("p", { role: "status" }), shown: h("div", { class: "stream-box" }), inside: h("section", { class: "inside", "aria-label": "What this part wrote" }) };
   view.row = tokenRow(stage, "position", { label: "Token whose vector we follow" });
   const bet = bets(stage, { label: "Which sub-layer writes the longest vector?", options: parts,
@@ -92,18 +92,28 @@ function build(stage, teller) {
   stage.add(presets(stage, "text", { label: "Sentence" }),
     textField(stage, "text", { label: "Text", rows: 2, maxlength: stage.model.get("max_length") }),
     view.note, view.row.node, bet.node, view.status, view.shown, view.inside);
+  view.readingOf = stage.readAhead(Object.values(stage.model.get("presets")),
+    () => ({ cache: teller.newCache(), ids: [], tokens: [] }), (reading, text) => readOn(teller, reading, idsOf(stage, teller, text)));
   stage.watch(["text"], () => readText(stage, view));
   for (const name of ["position", "part"]) stage.onChange(name, () => draw(stage, view));
 }
 
+const idsOf = (stage, { tokenizer }, text) => tokenizer.encode(text).slice(0, stage.model.get("max_tokens"));
+
 /** Read what is new in the text; what it begins with as before is still known. */
-function readText(stage, view) {
-  const { tokenizer } = view.teller, limit = stage.model.get("max_tokens");
-  const all = tokenizer.encode(stage.model.get("text")), ids = all.slice(0, limit);
+function readOn(teller, reading, ids) {
   let shared = 0;
-  while (shared < ids.length && ids[shared] === view.ids[shared]) shared++;
-  view.cache.length = shared;
-  view.tokens = [...view.tokens.slice(0, shared), ...streamSteps(view.teller, ids, view.cache)];
+  while (shared < ids.length && ids[shared] === reading.ids[shared]) shared++;
+  reading.cache.length = shared;
+  reading.tokens = [...reading.tokens.slice(0, shared), ...streamSteps(teller, ids, reading.cache)];
+  reading.ids = ids;
+  return reading.tokens;
+}
+
+function readText(stage, view) {
+  const { tokenizer } = view.teller, limit = stage.model.get("max_tokens"), text = stage.model.get("text");
+  const all = tokenizer.encode(text), ids = idsOf(stage, view.teller, text);
+  view.tokens = readOn(view.teller, view.readingOf(text), ids);
   view.ids = ids;
   view.note.textContent = all.length > limit ? `The text has ${all.length} tokens. The first ${limit} are shown.`
     : all.length ? "" : "Type a text to follow one of its tokens.";

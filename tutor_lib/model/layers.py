@@ -31,7 +31,7 @@ class PostNorm(nn.Module):
 class PreNorm(PostNorm):
     """x + part(norm(x)): Xiong et al. 2020 (arXiv:2002.04745).
 
-    Nothing stands in the way of the residual stream, so training needs no warm-up.
+    Nothing stands in the way of the residual stream, so training needs less warm-up, or none.
     """
 
     def forward(

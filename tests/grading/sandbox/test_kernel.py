@@ -35,6 +35,17 @@ def test_cold_computes(start):
     sandbox.end()
 
 
+def test_what_no_lab_needs_is_not_imported(warm, start):
+    """Tensors of many machines and a debugger: each fork would have to copy their pages."""
+    kernel = start(warm)
+    code = "import sys, torch; torch.testing.assert_close(torch.ones(2), torch.ones(2))\n"
+    kernel.run(code)
+    found = kernel.run("print({'torch.distributed.tensor', 'pydevd'} & {*sys.modules})")
+    assert found.text == "set()\n"
+    wrong = kernel.run("torch.testing.assert_close(torch.ones(2), torch.zeros(2))")
+    assert "Mismatched elements: 2 / 2" in str(wrong)
+
+
 def test_every_kernel_draws_the_same_numbers(warm, start):
     code = (
         "import random, numpy, torch\n"
