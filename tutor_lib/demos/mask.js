@@ -155,7 +155,8 @@ function paintWeights({ title, note, cells, ends }, weights, name, told) {
 
 /** Never so deep that the number in the cell is hard to read. */
 function shade(cell, share, number) {
-  cell.style.setProperty("--heat", `${Math.round(40 * share)}%`);
+  const heat = `${Math.round(40 * share)}%`;
+  if (cell.heat !== heat) cell.style.setProperty("--heat", (cell.heat = heat));
   write(cell, number);
 }
 

@@ -1,11 +1,12 @@
 import { bet, button, choice, details, dot, enable, fixed, h, signedMap, slider, Stage, svg } from "./kit.js";
 
 /** sin(t / 10000^(2i/C)) in column 2i, cos of the same in column 2i + 1. */
-export function sinusoidal(position, size) {
-  return Float64Array.from({ length: size }, (_, column) => {
-    const angle = position * waveFrequency(column, size);
-    return column % 2 ? Math.cos(angle) : Math.sin(angle);
-  });
+export const sinusoidal = (position, size) => Float64Array.from({ length: size }, (_, column) => sinusoid(position, column, size));
+
+/** One number of it. A curve over all positions needs no whole rows. */
+function sinusoid(position, column, size) {
+  const angle = position * waveFrequency(column, size);
+  return column % 2 ? Math.cos(angle) : Math.sin(angle);
 }
 
 /** 10000^(−2i/C), radians a position, for both columns of pair i. */
@@ -102,7 +103,7 @@ function markCell(stage, view) {
 function tellCell(stage, view, t, column) {
   const size = sizeOf(stage), name = column % 2 ? "cos" : "sin", angle = t * waveFrequency(column, size);
   view.formula.replaceChildren(`Position ${t}, number ${column}: ${name}(${t} ÷ 10000`, h("sup", {}, `${2 * Math.floor(column / 2)}/${size}`),
-    `) = ${name}(${fixed(angle, 4)}) = `, h("b", {}, fixed(sinusoidal(t, size)[column], 4)), `. This pair’s wave comes round every ${long(wavelength(column, size))} positions.`);
+    `) = ${name}(${fixed(angle, 4)}) = `, h("b", {}, fixed(sinusoid(t, column, size), 4)), `. This pair’s wave comes round every ${long(wavelength(column, size))} positions.`);
 }
 
 const long = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 100 ? 2 : 0 });
@@ -111,10 +112,10 @@ const long = (value) => value.toLocaleString("en", { maximumFractionDigits: valu
 function drawWave(stage, view, t, column) {
   const size = sizeOf(stage), length = stage.model.get("length"), first = column - (column % 2);
   const x = (s) => 30 + (340 * s) / (length - 1), y = (value) => 66 - 50 * value;
-  const curve = (offset) => path(Array.from({ length: 4 * length - 3 }, (_, i) => [x(i / 4), y(sinusoidal(i / 4, size)[first + offset])]));
+  const curve = (offset) => path(Array.from({ length: 4 * length - 3 }, (_, i) => [x(i / 4), y(sinusoid(i / 4, first + offset, size))]));
   view.wave.replaceChildren(svg("svg", { class: "plot", viewBox: "0 0 380 138", role: "img", "aria-label": `Columns ${first} (sine) and ${first + 1} (cosine) over the positions` },
     svg("path", { class: "axis-line", d: `M30 ${y(0)}H370` }), svg("path", { class: "cosine", d: curve(1) }), svg("path", { class: "sine", d: curve(0) }),
-    svg("path", { class: "here", d: `M${x(t)} ${y(1)}V${y(-1)}` }), [0, 1].map((offset) => svg("circle", { cx: x(t), cy: y(sinusoidal(t, size)[first + offset]), r: 4 })),
+    svg("path", { class: "here", d: `M${x(t)} ${y(1)}V${y(-1)}` }), [0, 1].map((offset) => svg("circle", { cx: x(t), cy: y(sinusoid(t, first + offset, size)), r: 4 })),
     label(24, y(1) + 4, "+1", "end"), label(24, y(-1) + 4, "−1", "end"), label(30, 134, `column ${first}, solid: sine; column ${first + 1}, dashed: cosine`)));
 }
 
