@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.served import served as on_a_server
-from tutor_lib.demos import ALL, AttentionMatrix, Generate, Tokenizer
+from tutor_lib.demos import ALL, AttentionMatrix, Demo, Generate, Tokenizer
 from tutor_lib.demos.weights import storyteller_script
 
 BY_NAME = {demo.__name__: demo for demo in ALL}
@@ -87,10 +87,11 @@ def folder(tmp_path_factory) -> Path:
     demos = "\n".join(demo()._repr_mimebundle_()[0]["text/html"] for demo in DEMOS)
     pages = [("page", demos), ("blank", ""), *((d.__name__, d().html()) for d in ALL)]
     for name, body in pages:
+        rules = style if body else style + Demo._css  # a demo brings its colours along
         (folder / f"{name}.html").write_text(
             f'<!doctype html><html lang="en" data-content_root="./" data-theme="light"><head>'
             f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f'<link rel="icon" href="data:,"><title>Demos</title><style>{style}</style></head>'
+            f'<link rel="icon" href="data:,"><title>Demos</title><style>{rules}</style></head>'
             f"<body><main><h1>Demos</h1>{body}</main></body></html>",
             encoding="utf-8",
         )

@@ -28,12 +28,13 @@ const STYLE = `
 .controls > .choice { max-width: none; } .segments span { white-space: nowrap; }
 .grids h4 { margin: 0; font-size: 0.875rem; font-weight: 600; }
 .grid-box { overflow-x: auto; contain: content; }
-.matrix { table-layout: fixed; width: calc(4.8rem + var(--columns) * (1.95rem + 2px)); border-collapse: separate; border-spacing: 2px; font-size: 0.75rem; }
+.matrix { table-layout: fixed; --label: 4.2rem; width: calc(var(--label) + var(--columns) * (1.95rem + 2px)); border-collapse: separate; border-spacing: 2px; font-size: 0.75rem; }
 .matrix th .token { font-size: 0.75rem; }
 .matrix thead th { color: var(--td-k); text-align: center; padding: 0 0 2px; vertical-align: bottom; }
 .matrix thead th .token { writing-mode: vertical-rl; transform: rotate(180deg); }
 .matrix tbody th { color: var(--td-q); text-align: right; padding: 0 0.35rem 0 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.matrix thead td { width: 4.8rem; }
+.matrix thead td { width: var(--label); }
+@container (max-width: 480px) { .matrix { --label: 3rem; } }
 .matrix td { height: 1.7rem; padding: 0; text-align: center; border-radius: 3px; color: var(--td-ink);
   background: color-mix(in srgb, var(--td-heat-high) var(--heat, 0%), var(--td-heat-low)); }
 .matrix td.future { background: none; box-shadow: inset 0 0 0 1px var(--td-line); color: var(--td-muted); }
