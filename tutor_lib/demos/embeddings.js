@@ -1,4 +1,4 @@
-import { bars, bet, button, choice, details, dot, enable, fixed, h, largest, numberField, presets, signedMap, slider, Stage, textField, withStoryteller } from "./kit.js";
+import { bars, bet, button, choice, details, dot, enable, firstIds, fixed, h, largest, numberField, presets, signedMap, slider, Stage, textField, withStoryteller } from "./kit.js";
 
 /** a · b / (‖a‖ ‖b‖). */
 export const cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
@@ -82,7 +82,7 @@ function lookupPart(stage, view) {
   return node;
 }
 
-const ownIds = (stage, view) => [...view.teller.tokenizer.encode(stage.model.get("text"))].slice(0, stage.model.get("max_tokens"));
+const ownIds = (stage, view) => firstIds(stage, view.teller.tokenizer);
 
 function readText(stage, view) {
   const ids = ownIds(stage, view), row = Math.max(0, Math.min(stage.model.get("row"), ids.length - 1));

@@ -1,4 +1,4 @@
-import { bets, choice, dot, fixed, h, percent, presets, softmax, Stage, textField, tokenRow, TracedReading, withStoryteller } from "./kit.js";
+import { bets, choice, dot, firstIds, fixed, h, percent, presets, softmax, Stage, textField, tokenRow, TracedReading, withStoryteller } from "./kit.js";
 
 /** Every query of a head against every key, the later ones too: q kᵀ / √D. */
 export function allScores({ q, k }) {
@@ -70,16 +70,14 @@ function build(stage, teller) {
       choice(stage, "head", { label: "Head", options: names(n_heads) }), view.divide),
     view.grids);
   view.readingOf = stage.readAhead(Object.values(stage.model.get("presets")), () => new TracedReading(teller),
-    (reading, text) => reading.read(idsOf(stage, teller, text)));
+    (reading, text) => reading.read(firstIds(stage, teller.tokenizer, text)));
   stage.watch(["text"], () => readText(stage, view));
   for (const name of ["layer", "head", "bet", "divide", "query"]) stage.onChange(name, () => draw(stage, view));
 }
 
-const idsOf = (stage, { tokenizer }, text) => tokenizer.encode(text).slice(0, stage.model.get("max_tokens"));
-
 function readText(stage, view) {
   const { tokenizer } = view.teller, limit = stage.model.get("max_tokens"), text = stage.model.get("text");
-  const all = tokenizer.encode(text), ids = idsOf(stage, view.teller, text);
+  const all = tokenizer.encode(text), ids = all.slice(0, limit);
   view.note.textContent = all.length > limit ? `The text has ${all.length} tokens. The first ${limit} are shown.`
     : all.length ? "" : "Type a text whose scores are to be masked.";
   view.tokens = ids.map((id) => tokenizer.show(id));

@@ -1,4 +1,4 @@
-import { argmax, bars, bets, details, dot, fixed, h, largest, percent, presets, signedBars, softmax, Stage, textField, tokenRow, withStoryteller } from "./kit.js";
+import { argmax, bars, bets, details, dot, firstIds, fixed, h, largest, percent, presets, signedBars, softmax, Stage, textField, tokenRow, withStoryteller } from "./kit.js";
 
 /**
  * What was written to each token's stream, part by part: the embedding, then each layer's
@@ -93,12 +93,10 @@ function build(stage, teller) {
     textField(stage, "text", { label: "Text", rows: 2, maxlength: stage.model.get("max_length") }),
     view.note, view.row.node, bet.node, view.status, view.shown, view.inside);
   view.readingOf = stage.readAhead(Object.values(stage.model.get("presets")),
-    () => ({ cache: teller.newCache(), ids: [], tokens: [] }), (reading, text) => readOn(teller, reading, idsOf(stage, teller, text)));
+    () => ({ cache: teller.newCache(), ids: [], tokens: [] }), (reading, text) => readOn(teller, reading, firstIds(stage, teller.tokenizer, text)));
   stage.watch(["text"], () => readText(stage, view));
   for (const name of ["position", "part"]) stage.onChange(name, () => draw(stage, view));
 }
-
-const idsOf = (stage, { tokenizer }, text) => tokenizer.encode(text).slice(0, stage.model.get("max_tokens"));
 
 /** Read what is new in the text; what it begins with as before is still known. */
 function readOn(teller, reading, ids) {
@@ -112,7 +110,7 @@ function readOn(teller, reading, ids) {
 
 function readText(stage, view) {
   const { tokenizer } = view.teller, limit = stage.model.get("max_tokens"), text = stage.model.get("text");
-  const all = tokenizer.encode(text), ids = idsOf(stage, view.teller, text);
+  const all = tokenizer.encode(text), ids = all.slice(0, limit);
   view.tokens = readOn(view.teller, view.readingOf(text), ids);
   view.ids = ids;
   view.note.textContent = all.length > limit ? `The text has ${all.length} tokens. The first ${limit} are shown.`

@@ -1,4 +1,4 @@
-import { attend, bet, button, choice, details, enable, fixed, h, multiply, presets, ropeAngles, rmsNorm, rotate, signedMap, Stage, textField, withStoryteller } from "./kit.js";
+import { attend, bet, button, choice, details, enable, firstIds, fixed, h, multiply, presets, ropeAngles, rmsNorm, rotate, signedMap, Stage, textField, withStoryteller } from "./kit.js";
 
 export const NO_ORDER = 0, ROPE = 1, CAUSAL = 2;
 
@@ -93,7 +93,7 @@ function readText(stage, view) {
   if (view.stale) draw(stage, view);
 }
 
-const ownTokens = (stage, teller) => [...teller.tokenizer.encode(stage.model.get("text"))].slice(0, stage.model.get("max_tokens"));
+const ownTokens = (stage, teller) => firstIds(stage, teller.tokenizer);
 
 function outputs({ body }) {
   return h("table", { class: "outputs" }, h("caption", {}, "Each token’s output row: above as the text was written, below in the order of now"),

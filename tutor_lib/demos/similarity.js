@@ -1,4 +1,4 @@
-import { button, choice, details, dot, fixed, h, presets, scoreBars, Stage, textField, tokenRow, TracedReading, withStoryteller } from "./kit.js";
+import { button, choice, details, dot, firstIds, fixed, h, presets, scoreBars, Stage, textField, tokenRow, TracedReading, withStoryteller } from "./kit.js";
 
 /** Vector `t` against each vector: a · b, and the cosine of the angle between them. */
 export function similarities(vectors, t) {
@@ -67,7 +67,7 @@ function build(stage, view) {
 
 function readText(stage, view) {
   const { teller } = view, { tokenizer, config } = teller;
-  view.ids = tokenizer.encode(stage.model.get("text")).slice(0, stage.model.get("max_tokens"));
+  view.ids = firstIds(stage, tokenizer);
   view.tokens = view.ids.map((id) => tokenizer.show(id));
   const table = teller.tensors["embedding.weight"], width = config.d_model;
   view.vectors = view.ids.map((id) => table.subarray(id * width, (id + 1) * width));

@@ -66,14 +66,20 @@ export class Stage {
     const idle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 100));
     const next = () => {
       if (this.over || !left.length) return;
-      const text = left.shift(), reading = make();
-      read(reading, text);
-      known.set(text, reading);
+      const text = left.shift();
+      if (!known.has(text)) {
+        known.set(text, make());
+        read(known.get(text), text);
+      }
       idle(next);
     };
     idle(next);
-    let current = make();
-    return (text) => (current = known.get(text) ?? current);
+    let current = null;
+    return (text) => {
+      // Asked for already: whoever asks reads it.
+      if (left.includes(text) && !known.has(text)) known.set(text, make());
+      return (current = known.get(text) ?? current ?? make());
+    };
   }
 
   /** The demo shows something: its still picture can go. */

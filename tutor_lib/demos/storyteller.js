@@ -150,6 +150,10 @@ function add(x, y) {
   for (let i = 0; i < x.length; i++) x[i] += y[i];
 }
 
+/** The ids of a text's first tokens, as many as the demo shows. */
+export const firstIds = (stage, tokenizer, text = stage.model.get("text")) =>
+  tokenizer.encode(text).slice(0, stage.model.get("max_tokens"));
+
 /** What the model is given to read: an empty prompt becomes the end of the text before it. */
 export function promptIds(tokenizer, prompt) {
   const ids = tokenizer.encode(prompt);
