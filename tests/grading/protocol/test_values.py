@@ -56,7 +56,7 @@ AS_THEY_ARE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", AS_THEY_ARE, ids=lambda v: repr(v)[:30])
+@pytest.mark.parametrize("value", AS_THEY_ARE, ids=lambda v: type(v).__name__)
 def test_plain_data_arrive_as_they_are(value):
     got = carried(value)
     assert type(got) is type(value)

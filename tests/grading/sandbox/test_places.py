@@ -24,7 +24,7 @@ open(os.path.dirname(far.__file__) + "/new", "w")
 async def main():
     sandbox = Sandbox(imports=("json",))
     try:
-        kernel = Kernel(await sandbox.start_kernel(), Limits(), "the test")
+        kernel = Kernel(await sandbox.start_kernel(), Limits())
         await kernel.open()
         ran = await kernel.run(CODE, 30)
         await kernel.close()

@@ -1,18 +1,21 @@
-"""What the judge's kernel calls around a test cell: borrow the student's names, give them back."""
+"""The judge: run a lab's test cells, each with the student's names borrowed for it alone."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
-from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.jsonutil import json_default
 
+from tutor_lib.grading.protocol.held import let_through
 from tutor_lib.grading.protocol.link import Link
 from tutor_lib.grading.protocol.session import CannotCarry, Session, StudentGone
+from tutor_lib.grading.protocol.shell import Shell, Shown
 from tutor_lib.grading.protocol.talk import DONE
 from tutor_lib.grading.protocol.values import WireError
 
-__all__ = ["CannotCarry", "StudentGone", "WireError", "done", "lend", "test"]
+__all__ = ["CannotCarry", "StudentGone", "WireError", "done", "lend", "serve"]
 
 _sessions: dict[tuple[int, int], Session] = {}  # by socket: proxies outlive a test cell
 
@@ -33,23 +36,47 @@ def lend(names: Sequence[str], namespace: dict[str, Any] | None = None) -> None:
     bound.update({name: value for name, (there, value) in found.items() if there})
 
 
-async def test(source: str, names: Sequence[str]) -> bool:
-    """Run a test cell in this kernel with what it borrows; does it come to its end?
+def serve(channel: BinaryIO, answers: BinaryIO, room: int) -> None:
+    """Run the cells that come, one line of JSON each, and answer how each went, until no more come.
 
-    What the cell shows, and its error, are shown as if it ran by itself. Raises what `lend` does.
+    A cell is `{"source": …, "names": […], "last": …}`. If names is null, nobody need serve them;
+    else the student's side does, until after the `last` it is told that it is done. The answer
+    has its outputs, `room` bytes of them at most. An interrupt stops the cell.
     """
-    shell: Any = InteractiveShell.instance()
+    shell, running = Shell.start(), False
+    with let_through(lambda: running):
+        for line in channel:
+            running = True
+            passed, shown = _run(shell, room, **json.loads(line))
+            running = False
+            told = {"passed": passed, "outputs": shown.outputs, "full": shown.is_full}
+            answers.write(json.dumps(told, default=json_default).encode() + b"\n")
+            answers.flush()
+
+
+def _run(
+    shell: Shell, room: int, source: str, names: Sequence[str] | None, last: bool
+) -> tuple[bool, Shown]:
+    if names is None:
+        return shell.run(source, room)
     try:
         lend(names)
-        code = shell.transform_cell(source)
-        ran = await shell.run_cell_async(source, store_history=True, transformed_cell=code)
+        return shell.run(source, room)
+    except Exception as error:  # the student's side does not answer, or answers nonsense
+        return False, _shown(error)
     finally:
-        done()
-    return bool(ran.success)
+        done(last=last)
 
 
-def done(namespace: dict[str, Any] | None = None) -> None:
-    """Unbind what was lent, and tell the student's side that it is not needed any more.
+def _shown(error: Exception) -> Shown:
+    shown = Shown(sys.maxsize)
+    name, told = type(error).__name__, str(error)
+    shown.add({"output_type": "error", "ename": name, "evalue": told, "traceback": [told]})
+    return shown
+
+
+def done(namespace: dict[str, Any] | None = None, last: bool = True) -> None:
+    """Unbind what was lent, and after the `last` tell the student's side that it is done.
 
     If that side is gone already, it need not be told.
     """
@@ -58,6 +85,8 @@ def done(namespace: dict[str, Any] | None = None) -> None:
         bound.pop(name, None)
     session.lent.clear()
     session.forget()
+    if not last:
+        return
     try:
         session.ask(DONE, None)
     except Exception:  # gone, or an answer of the student's own making: it does not matter now

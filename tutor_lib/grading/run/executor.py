@@ -1,4 +1,4 @@
-"""Run a bundle in two kernels: the student's, and the judge's, which alone decides.
+"""Run a bundle in two processes: the student's kernel, and the judge, which alone decides.
 
 The student's cells run in the one, the lab's test cells in the other. While a test cell runs,
 the student's kernel serves the calls that the judge makes to what the student defined. Nothing
@@ -11,29 +11,25 @@ import socket
 import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from tutor_lib.grading.limits import Limits
 from tutor_lib.grading.notes import Note
-from tutor_lib.grading.run.bundle import BOTH, JUDGE, STUDENT, Bundle, Cell
+from tutor_lib.grading.run.bundle import JUDGE, STUDENT, Bundle, Cell
+from tutor_lib.grading.run.judge import Judge
 from tutor_lib.grading.run.kernel import GRACE, Kernel, Ran
 from tutor_lib.grading.sandbox.guest import Guest
 from tutor_lib.grading.sandbox.sandbox import Sandbox
 from tutor_lib.grading.submission import Result
 
-T = TypeVar("T")
 Serving = asyncio.Future[Ran]
 LOST = ("StudentGone", "WireError")  # what the judge raises when it cannot go on with a student
-SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
-READY = "import tutor_lib.grading.protocol.judge as _judge"
-TEST = "_passed = False; _passed = await _judge.test({source!r}, {names!r})"
-PASSED = "_passed"
 
 
 async def execute(bundle: Bundle, sandbox: Sandbox) -> Result:
     """What comes of running a bundle.
 
-    Raises SandboxError where no kernel can be isolated, and RuntimeError if a kernel does not
+    Raises SandboxError where nothing can be isolated, and RuntimeError if the kernel does not
     start: neither is the student's doing.
     """
     start = time.monotonic()
@@ -48,48 +44,55 @@ async def execute(bundle: Bundle, sandbox: Sandbox) -> Result:
 
 
 @contextlib.asynccontextmanager
-async def _pair(bundle: Bundle, sandbox: Sandbox) -> AsyncIterator[tuple[Kernel, Kernel]]:
-    """The student's kernel and the judge's, joined by a socket."""
+async def _pair(bundle: Bundle, sandbox: Sandbox) -> AsyncIterator[tuple[Kernel, Judge]]:
+    """The student's kernel and the judge, joined by a socket."""
     environment = {"TUTOR_SEED": bundle.seed, "NBGRADER_EXECUTION": "autograde"}
-    started: list[Kernel] = []
+    limits = bundle.limits
+    started: list[Kernel | Judge] = []
 
-    async def start(whose: str, files: Mapping[str, bytes], end: socket.socket) -> Kernel:
-        with end:  # closed here, so that each kernel sees it when the other one ends
-            guest = Guest(bundle.limits, environment, files, end.fileno())
-            kernel = Kernel(await sandbox.start_kernel(guest), bundle.limits, whose)
+    async def start_student(end: socket.socket) -> Kernel:
+        with end:  # closed here, so that each sees it when the other one ends
+            guest = Guest(limits, environment, bundle.files, end.fileno())
+            kernel = Kernel(await sandbox.start_kernel(guest), limits)
         started.append(kernel)
         await kernel.open()
         return kernel
 
+    async def start_judge(end: socket.socket) -> Judge:
+        with end:
+            guest = Guest(limits, environment, link=end.fileno())
+            judge = Judge(*await sandbox.start_judge(guest), limits)
+        started.append(judge)
+        await judge.open()
+        return judge
+
     theirs, ours = socket.socketpair()
-    both = start("the student's code", bundle.files, theirs), start("the judge", {}, ours)
     try:
-        student, judge = await _all(*both)
-        if not (await judge.run(READY, bundle.limits.cell_seconds)).done:
-            raise RuntimeError("in the judge's kernel, tutor_lib cannot be imported")
+        student, judge = await _all(start_student(theirs), start_judge(ours))
         yield student, judge
     finally:
-        await _all(*(kernel.close() for kernel in started))
+        await _all(*(one.close() for one in started))
 
 
-async def _all(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
+async def _all(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
     """All at once; the first error is raised when every one has ended."""
     ended = await asyncio.gather(*coroutines, return_exceptions=True)
     for one in ended:
         if isinstance(one, BaseException):
             raise one
-    return [one for one in ended if not isinstance(one, BaseException)]
+    return ended
 
 
 class _Trial:
     """The cells of one notebook, run one after the other."""
 
-    def __init__(self, bundle: Bundle, student: Kernel, judge: Kernel) -> None:
+    def __init__(self, bundle: Bundle, student: Kernel, judge: Judge) -> None:
         self.bundle, self.student, self.judge = bundle, student, judge
         self.limits: Limits = bundle.limits
         self.deadline = time.monotonic() + bundle.limits.notebook_seconds
         self.outputs: dict[int, list[Mapping[str, Any]]] = {}
         self.finished: set[str] = set()
+        self.serving: Serving | None = None
 
     def all_outputs(self) -> tuple[tuple[Mapping[str, Any], ...], ...]:
         """The outputs of each cell of the notebook, text cells included."""
@@ -97,13 +100,14 @@ class _Trial:
 
     async def run(self) -> None:
         """Run every cell that still can be run."""
-        runs = {STUDENT: self._student, BOTH: self._both, JUDGE: self._test}
-        for cell in self.bundle.cells:
-            if not cell.source.strip():
-                continue
+        cells = [cell for cell in self.bundle.cells if cell.source.strip()]
+        for cell, following in zip(cells, [*cells[1:], None], strict=True):
             if time.monotonic() > self.deadline and not self.student.gone:
                 await self.student.end(self._too_long(cell))
-            await runs[cell.runs](cell)
+            if cell.runs == JUDGE:
+                await self._test(cell, following is None or following.runs != JUDGE)
+            else:
+                await (self._student if cell.runs == STUDENT else self._both)(cell)
 
     def _too_long(self, cell: Cell) -> Note:
         told = f"The notebook ran longer than {self.limits.notebook_seconds:g} seconds."
@@ -120,41 +124,56 @@ class _Trial:
 
     async def _both(self, cell: Cell) -> None:
         """A set-up of the lab's own. What the judge shows is what it shows."""
-        kernels = [k for k in (self.student, self.judge) if not k.gone]
-        if not kernels:
+        left = [one for one in (self.student, self.judge) if not one.gone]
+        if not left:
             return
-        runs = [k.run(cell.source, *self._time(), cell.grade_id) for k in kernels]
+        runs = [one.run(cell.source, *self._time(), cell.grade_id) for one in left]
         *_, ran = await asyncio.gather(*runs)
         self.outputs[cell.place] = ran.outputs
         if not ran.done:
             self.judge.notes.append(_broken(cell))
 
-    async def _test(self, cell: Cell) -> None:
-        """Have a test cell judged. What the student's code prints meanwhile is left out: it could
-        tell what the hidden tests pass on."""
+    async def _test(self, cell: Cell, last: bool) -> None:
+        """Have a test cell judged, the `last` of some in a row. What the student's code prints
+        meanwhile is left out: it could tell what the hidden tests pass on."""
         if self.student.gone:
             self.outputs[cell.place] = [_error(self._why_gone())]
             return
-        serving = asyncio.ensure_future(self.student.run(SERVE, 10**6, cell=cell.grade_id))
-        ran = await self._in_time(cell, serving)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(serving), GRACE)
-        if not serving.done():  # it does not want to end
-            await self.student.end(Note("protocol", "It went on after its call.", cell.grade_id))
-        if lost := [o["evalue"] for o in ran.outputs if o.get("ename") in LOST]:
+        serving = self._served(cell)
+        ran = await self._in_time(cell, serving, last)
+        lost = [o["evalue"] for o in ran.outputs if o.get("ename") in LOST]
+        if last or lost:
+            await self._end(serving, cell)
+        if lost:
             self.student.notes += self._unread(lost[0], cell)
-        await serving
         self.outputs[cell.place] = ran.outputs
         if ran.done and cell.grade_id:
             self.finished.add(cell.grade_id)
 
-    async def _in_time(self, cell: Cell, serving: Serving) -> Ran:
-        """Run a test cell in the judge's kernel, with the names that it is lent. When time is
-        up, it is the student's code that stops."""
+    def _served(self, cell: Cell) -> Serving:
+        """The student's kernel, serving; since the test cell before, if that was not the last."""
+        if self.serving is None or self.serving.done():
+            self.serving = asyncio.ensure_future(self.student.serve(cell.grade_id))
+        else:
+            self.student.go_on(cell.grade_id)
+        return self.serving
+
+    async def _end(self, serving: Serving, cell: Cell) -> None:
+        """See the student's kernel stop serving; else end it."""
+        await asyncio.wait([serving], timeout=GRACE)
+        if not serving.done():
+            await self.student.end(Note("protocol", "It went on after its call.", cell.grade_id))
+        await serving
+
+    async def _in_time(self, cell: Cell, serving: Serving, last: bool) -> Ran:
+        """Have a test cell judged, with the names that it is lent. When time is up, it is the
+        student's code that stops."""
         seconds, limit = self._time()
-        test = TEST.format(source=cell.source, names=list(cell.lent))
-        judge = self.judge.run(test, seconds + 4 * GRACE, cell=cell.grade_id, true=PASSED)
-        running = asyncio.ensure_future(judge)
+        running = asyncio.ensure_future(
+            self.judge.run(
+                cell.source, seconds + 4 * GRACE, cell=cell.grade_id, names=cell.lent, last=last
+            )
+        )
         await asyncio.wait([running, serving], timeout=seconds, return_when=FIRST_COMPLETED)
         if serving.done() and not running.done():
             await asyncio.wait([running], timeout=GRACE)
@@ -183,7 +202,7 @@ class _Trial:
 
 
 def _broken(cell: Cell) -> Note:
-    return Note("grader", "A cell of the lab itself failed in the judge's kernel.", cell.grade_id)
+    return Note("grader", "A cell of the lab itself failed in the judge.", cell.grade_id)
 
 
 def _error(told: str) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
-"""Run code in one kernel, and keep what it takes and prints within bounds.
+"""Run code in a student's kernel, and keep what it takes and prints within bounds.
 
-What comes from a student's kernel is hostile: it may be malformed, forged, endless, or silent.
+What comes from there is hostile: it may be malformed, forged, endless, or silent.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ from tutor_lib.grading.limits import Limits
 from tutor_lib.grading.notes import Note
 
 TIMES = {"cell-time": ("It", "cell_seconds"), "notebook-time": ("The notebook", "notebook_seconds")}
+FOREVER = 1e6  # seconds
 GRACE = 3.0  # seconds from an interrupt to the end
+SERVE = "import tutor_lib.grading.protocol.far as _far; _far.serve()"
 LOST = 0.5  # seconds that the word "idle" may come after the reply; a flood can drown it
 
 
@@ -28,25 +30,25 @@ class Ran:
 
     outputs: list[Mapping[str, Any]] = field(default_factory=list)
     done: bool = False
-    seconds: float = 0.0
 
 
 class Kernel:
     """One kernel. `notes` say what befell it; once it is `gone` it runs nothing more."""
 
-    def __init__(self, manager: AsyncKernelManager, limits: Limits, whose: str) -> None:
-        self.manager, self.limits, self.whose = manager, limits, whose
+    def __init__(self, manager: AsyncKernelManager, limits: Limits) -> None:
+        self.manager, self.limits = manager, limits
         self.client: AsyncKernelClient = manager.client()
         self.notes: list[Note] = []
         self.gone = False
         self.unsettled = False
         self.monitor: zmq.asyncio.Socket | None = None
+        self.request: _Request | None = None
 
     async def open(self) -> None:
         """Wait until the kernel answers, outputs and all. Raises RuntimeError if it does not."""
         self.client.start_channels(hb=False)
         if not await self._settled():
-            raise RuntimeError(f"the kernel of {self.whose} does not answer")
+            raise RuntimeError("the kernel of the student's code does not answer")
         outputs = self.client.iopub_channel.socket
         self.monitor = outputs.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
 
@@ -74,30 +76,29 @@ class Kernel:
         await self.manager.shutdown_kernel(now=True)
 
     async def run(
-        self,
-        code: str,
-        seconds: float,
-        limit: str = "cell-time",
-        cell: str | None = None,
-        true: str | None = None,
+        self, code: str, seconds: float, limit: str = "cell-time", cell: str | None = None
     ) -> Ran:
-        """Run some code, as the cell of that id, for so many seconds at most; `limit` says why.
-
-        It is done if it comes to its end, and the expression `true`, if given, is true then.
-        """
-        ran, start = Ran(), time.monotonic()
+        """Run some code, as the cell of that id, for so many seconds at most; `limit` says why."""
+        ran = Ran()
         if self.unsettled:
             await self._settled()
         if not self.gone:
-            await _Request(self, code, ran, cell, true).finish(seconds, limit)
-        ran.seconds = time.monotonic() - start
+            self.request = _Request(self, code, ran, cell)
+            await self.request.finish(seconds, limit)
         return ran
+
+    async def serve(self, cell: str | None) -> Ran:
+        """Have it answer the judge, for the test cell of that id, until the judge is done."""
+        return await self.run(SERVE, FOREVER, cell=cell)
+
+    def go_on(self, cell: str | None) -> None:
+        """It serves for another cell now: notes name that one, and output is counted anew."""
+        if self.request is not None:
+            self.request.start(cell)
 
     def late(self, limit: str, cell: str | None) -> None:
         """Note that a limit of time is passed: the cell's or the notebook's."""
-        which, seconds = TIMES[limit]
-        told = f"{which} ran longer than {getattr(self.limits, seconds):g} seconds"
-        self.notes.append(Note(limit, f"{told}, and was stopped.", cell))
+        self.notes.append(late(self.limits, limit, cell))
 
     async def choked(self) -> bool:
         """Has it sent a message too large to be taken? That ended the connection; have a new one.
@@ -134,9 +135,22 @@ class Kernel:
         if not self.gone and not await self.manager.is_alive():
             self.gone = True
             why = getattr(self.manager.provisioner, "ending", None)
-            told = f"The process that ran {self.whose} ended by itself."
+            told = "The process that ran the student's code ended by itself."
             self.notes.append(_at(why or Note("died", told), cell))
         return not self.gone
+
+
+def late(limits: Limits, limit: str, cell: str | None) -> Note:
+    """A limit of time is passed: the cell's or the notebook's."""
+    which, seconds = TIMES[limit]
+    told = f"{which} ran longer than {getattr(limits, seconds):g} seconds, and was stopped."
+    return Note(limit, told, cell)
+
+
+def full(limits: Limits, cell: str | None) -> Note:
+    """More was shown than is kept."""
+    told = f"It printed more than {limits.output_bytes:,} bytes or {limits.output_messages:,} times"
+    return Note("output", f"{told}: only the beginning is kept.", cell)
 
 
 def _at(note: Note, cell: str | None) -> Note:
@@ -146,17 +160,16 @@ def _at(note: Note, cell: str | None) -> Note:
 class _Request:
     """One piece of code on its way through a kernel."""
 
-    def __init__(
-        self, kernel: Kernel, code: str, ran: Ran, cell: str | None, true: str | None = None
-    ) -> None:
-        self.kernel, self.ran, self.cell = kernel, ran, cell
-        self.bytes = self.messages = 0
+    def __init__(self, kernel: Kernel, code: str, ran: Ran, cell: str | None) -> None:
+        self.kernel, self.ran = kernel, ran
+        self.start(cell)
         self.stopping = False
         self.idle = asyncio.Event()
-        self.asked = {"true": true} if true else {}
-        self.id = kernel.client.execute(
-            code, user_expressions=self.asked, allow_stdin=False, stop_on_error=False
-        )
+        self.id = kernel.client.execute(code, allow_stdin=False, stop_on_error=False)
+
+    def start(self, cell: str | None) -> None:
+        """Count what it shows from now on, as that cell's."""
+        self.cell, self.bytes, self.messages = cell, 0, 0
 
     async def finish(self, seconds: float, limit: str) -> None:
         """Follow it to its end; past its time, interrupt it, and then end the kernel."""
@@ -181,7 +194,7 @@ class _Request:
         deadline = time.monotonic() + seconds
         while not self.kernel.gone and time.monotonic() < deadline:
             if (reply := await self._reply(deadline)) is not None:
-                self.ran.done = reply.get("status") == "ok" and (not self.asked or _is_true(reply))
+                self.ran.done = reply.get("status") == "ok"
                 await _for_a_while(self.idle.wait(), LOST)
                 if await self._flooded():
                     self._note_output()
@@ -214,9 +227,7 @@ class _Request:
         return self.bytes > limits.output_bytes or self.messages > limits.output_messages
 
     def _note_output(self) -> None:
-        told = f"It printed more than {self.kernel.limits.output_bytes:,} bytes or "
-        told += f"{self.kernel.limits.output_messages:,} times: only the beginning is kept."
-        if (note := Note("output", told, self.cell)) not in self.kernel.notes:
+        if (note := full(self.kernel.limits, self.cell)) not in self.kernel.notes:
             self.kernel.notes.append(note)
 
     async def _read(self) -> None:
@@ -256,14 +267,6 @@ async def _receive(
     except (ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError):
         return None  # forged, or no message at all
     return (message, sum(map(len, frames))) if isinstance(message["parent_header"], dict) else None
-
-
-def _is_true(reply: Mapping[str, Any]) -> bool:
-    """Whether the expression that was asked for is True."""
-    try:
-        return reply["user_expressions"]["true"]["data"]["text/plain"] == "True"
-    except (KeyError, TypeError):
-        return False
 
 
 def _is_idle(message: Mapping[str, Any]) -> bool:

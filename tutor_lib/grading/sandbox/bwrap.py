@@ -12,6 +12,8 @@ USER = 65534  # "nobody" outside where the owner is root, and whoever runs the k
 SHARED = "/run/kernels"  # the template's: a folder with sockets for each kernel
 OWN = "/run/kernel"  # a kernel's own one of these
 
+JUDGE_BYTES = 256 * MIB  # of files that a cold judge may write
+
 PACKAGE = Path(__file__).resolve().parents[2]  # tutor_lib
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store",
           "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
@@ -97,6 +99,12 @@ def around_kernel(sources: Sequence[tuple[str, str]], folder: str, disk_bytes: i
     """The arguments for one cold kernel."""
     return [*namespaces(), "--as-pid-1", "--disable-userns", *temporary(disk_bytes),
             *_read_only(sources), "--bind", folder, OWN, *_closing()]  # fmt: skip
+
+
+def around_judge(sources: Sequence[tuple[str, str]]) -> list[str]:
+    """The arguments for one cold judge."""
+    return [*namespaces(), "--disable-userns", *temporary(JUDGE_BYTES),
+            *_read_only(sources), *_closing()]  # fmt: skip
 
 
 def _read_only(sources: Sequence[tuple[str, str]]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 
 from tutor_lib.grading.limits import Limits
 
+TEMPLATE, KERNEL, JUDGE = "t", "k", "j"  # what is asked for: each is told in one byte
+
 
 class SandboxError(RuntimeError):
     """There can be no sandbox, or no kernel in it: the message says why, and what to do."""

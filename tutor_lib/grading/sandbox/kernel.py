@@ -8,8 +8,9 @@ import resource
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tutor_lib.grading.limits import Limits
 from tutor_lib.grading.sandbox import linux, seccomp
@@ -28,8 +29,9 @@ OPTIONS = {"IPKernelApp": {"connection_file": CONNECTION}, "HistoryManager": {"e
 def be_kernel(request: Request, link: int | None, inner: socket.socket) -> NoReturn:
     """Become the kernel that `request` asks for, tell `inner`, and run."""
     try:
-        _prepare(request, link, inner.fileno())
-        app = _application()
+        prepare(request, link, {inner.fileno(), link})
+        linux.be_inspectable(True)  # by the supervisor
+        app = _application(request.connection)
         inner.sendall(b'{"started": true}\n')
         inner.close()
         app.start()
@@ -43,16 +45,17 @@ def be_kernel(request: Request, link: int | None, inner: socket.socket) -> NoRet
     os._exit(0)
 
 
-def _prepare(request: Request, link: int | None, inner: int) -> None:
+def prepare(request: Request, link: int | None, kept: set[int | None]) -> None:
+    """Be this guest's process for good: its files and limits, no rights, no descriptors but
+    those `kept`."""
     os.setsid()
-    _close_descriptors({inner, link})
-    _write_files(request)
+    _close_descriptors(kept)
+    _write_files(request.files)
     _limit(request.limits)
     os.environ.update(request.environment)
     if link is not None:
         os.set_inheritable(link, False)
         os.environ["TUTOR_LINK"] = str(link)
-    linux.be_inspectable(True)  # by the supervisor
     # Where memory runs out on the whole machine, kernels go first.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -71,16 +74,15 @@ def _close_descriptors(kept: set[int | None]) -> None:
             os.closerange(descriptor, descriptor + 1)
 
 
-def _write_files(request: Request) -> None:
+def _write_files(files: Mapping[str, bytes]) -> None:
     os.makedirs(WORK, exist_ok=True)
     os.chdir(WORK)
     # Last, so that a file of the guest's never stands in for a library's module.
     sys.path.append("")
-    for name, data in request.files.items():
+    for name, data in files.items():
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    Path(CONNECTION).write_text(json.dumps(dict(request.connection)))
 
 
 def _limit(limits: Limits) -> None:
@@ -126,7 +128,8 @@ def _reseed() -> None:
         torch.manual_seed(0)
 
 
-def _application():  # type: ignore[no-untyped-def]  # ipykernel is imported in the sandbox alone
+# ipykernel is imported in the sandbox alone
+def _application(connection: Mapping[str, Any]):  # type: ignore[no-untyped-def]
     from ipykernel.kernelapp import IPKernelApp
     from traitlets.config import Config
 
@@ -134,6 +137,7 @@ def _application():  # type: ignore[no-untyped-def]  # ipykernel is imported in 
         def parse_command_line(self, argv=None):  # type: ignore[no-untyped-def]
             """There is none, and a parser of all options takes a fifth of the start."""
 
+    Path(CONNECTION).write_text(json.dumps(dict(connection)))
     sys.argv = ["ipykernel"]
     app = Application.instance(config=Config(OPTIONS))
     app.initialize()

@@ -7,6 +7,7 @@ inside, in a mount namespace of its own. The one that clears up never sees these
 
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -15,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from tutor_lib.grading.sandbox import bwrap, linux
-from tutor_lib.grading.sandbox.guest import Request
+from tutor_lib.grading.sandbox.guest import JUDGE, KERNEL, TEMPLATE, Request
 from tutor_lib.grading.sandbox.supervisor import Supervisor
 
 
 @dataclass(frozen=True)
 class Order:
-    """Start a template that listens on `descriptor`; or, `cold`, one kernel asked for there.
+    """Start a template that listens on `descriptor`; or, cold, one kernel or judge asked for there.
 
     `folder` is the sandbox's own, with a subfolder for each kernel.
     """
@@ -29,7 +30,7 @@ class Order:
     folder: str
     descriptor: int
     imports: tuple[str, ...]
-    cold: bool = False
+    wanted: str = TEMPLATE
     link: int = -1
 
     def words(self) -> list[str]:
@@ -51,8 +52,8 @@ def main(told: str) -> None:
     if is_root:
         _become_nobody()
     os.waitpid(child, 0)
-    # A cold kernel's sandbox may have others, and its owner clears up, unless it was killed.
-    if not order.cold or os.getppid() != owner:
+    # A cold one's sandbox may have others, and its owner clears up, unless it was killed.
+    if order.wanted == TEMPLATE or os.getppid() != owner:
         shutil.rmtree(order.folder, ignore_errors=True)
 
 
@@ -62,10 +63,7 @@ def _carry_out(order: Order, is_root: bool) -> None:
         sources = _lay_open(sources, order.folder)
         _become_nobody()
     linux.die_with_parent()
-    if order.cold:
-        _one_kernel(order, sources)
-    else:
-        _template(order, sources)
+    {TEMPLATE: _template, KERNEL: _one_kernel, JUDGE: _one_judge}[order.wanted](order, sources)
 
 
 def _lay_open(sources: Sequence[tuple[str, str]], folder: str) -> list[tuple[str, str]]:
@@ -126,7 +124,7 @@ def _one_kernel(order: Order, sources: Sequence[tuple[str, str]]) -> None:
     told, tells = os.pipe()
     options = bwrap.around_kernel(sources, folder, request.limits.disk_bytes)
     kept = [theirs.fileno(), tells, *([order.link] if order.link >= 0 else [])]
-    arguments = ["--cold", str(theirs.fileno()), str(order.link), *order.imports]
+    arguments = ["--kernel", str(theirs.fileno()), str(order.link), *order.imports]
     child = _bubblewrap(["--info-fd", str(tells), *options], arguments, kept)
     for descriptor in (theirs.detach(), *kept[1:]):
         os.close(descriptor)
@@ -135,3 +133,17 @@ def _one_kernel(order: Order, sources: Sequence[tuple[str, str]]) -> None:
     with os.fdopen(told) as about:
         init = json.load(about)["child-pid"]
     Supervisor(init, child.pid, inner, owner, request.limits).run()
+
+
+def _one_judge(order: Order, sources: Sequence[tuple[str, str]]) -> None:
+    """Start a judge cold, and end it when its owner goes."""
+    options = bwrap.around_judge(sources)
+    arguments = ["--judge", str(order.descriptor), str(order.link), *order.imports]
+    child = _bubblewrap(options, arguments, [order.descriptor, order.link])
+    os.close(order.link)  # the student's side must see it when the judge ends
+    gone = select.poll()
+    gone.register(order.descriptor, 0)  # a hang-up is always told
+    gone.register(os.pidfd_open(child.pid), select.POLLIN)
+    gone.poll()
+    child.kill()
+    child.wait()

@@ -20,6 +20,10 @@ _PLAIN = linux.NOSUID | linux.NODEV
 def enter() -> None:
     """For the supervisor: new namespaces, for its children to be the processes of."""
     linux.unshare(linux.NEWUSER | linux.NEWNET | linux.NEWIPC | linux.NEWUTS)
+    _be_user()
+
+
+def _be_user() -> None:
     _write("/proc/self/setgroups", "deny")
     for name in ("uid_map", "gid_map"):
         _write(f"/proc/self/{name}", f"{USER} {USER} 1")
@@ -63,6 +67,25 @@ def furnish(folder: str, disk_bytes: int) -> None:
     linux.unshare(linux.NEWNS)
     linux.mount("none", "/", "", linux.RECURSIVE | linux.PRIVATE)
     linux.mount(f"{SHARED}/{folder}", OWN, "", linux.BIND)
+    _own_temporary(disk_bytes)
+    # Terminals are shared by all who see the same devpts.
+    linux.mount("devpts", "/dev/pts", "devpts", linux.NOSUID | linux.NOEXEC,
+                "newinstance,ptmxmode=0666,mode=620")  # fmt: skip
+    linux.mount("proc", "/proc", "proc", _PLAIN | linux.NOEXEC)
+    _write("/proc/sys/user/max_user_namespaces", "0")
+    _raise_loopback()
+
+
+def keep_apart(disk_bytes: int) -> None:
+    """For a judge: its own files, in the process namespace of the template."""
+    linux.unshare(linux.NEWUSER | linux.NEWNS | linux.NEWIPC)
+    _be_user()
+    linux.mount("none", "/", "", linux.RECURSIVE | linux.PRIVATE)
+    _own_temporary(disk_bytes)
+
+
+def _own_temporary(disk_bytes: int) -> None:
+    """An empty /tmp and /dev/shm, and no kernel's sockets."""
     libraries = [path for path in binds() if path.startswith("/tmp/")]
     linux.mount("/tmp", SHARED, "", linux.BIND | linux.RECURSIVE)
     for place in ("/tmp", "/dev/shm"):
@@ -70,12 +93,6 @@ def furnish(folder: str, disk_bytes: int) -> None:
     for path in libraries:  # of a Python or a course that lies there
         _bring_back(path, SHARED + path.removeprefix("/tmp"))
     linux.mount("tmpfs", SHARED, "tmpfs", _PLAIN | linux.RDONLY)
-    # Terminals are shared by all who see the same devpts.
-    linux.mount("devpts", "/dev/pts", "devpts", linux.NOSUID | linux.NOEXEC,
-                "newinstance,ptmxmode=0666,mode=620")  # fmt: skip
-    linux.mount("proc", "/proc", "proc", _PLAIN | linux.NOEXEC)
-    _write("/proc/sys/user/max_user_namespaces", "0")
-    _raise_loopback()
 
 
 def _bring_back(path: str, kept: str) -> None:

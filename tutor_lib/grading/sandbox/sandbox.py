@@ -20,7 +20,14 @@ from typing import Any, BinaryIO
 from jupyter_client.kernelspec import KernelSpecManager
 
 from tutor_lib.grading.sandbox import bwrap
-from tutor_lib.grading.sandbox.guest import Guest, Request, SandboxError
+from tutor_lib.grading.sandbox.guest import (
+    JUDGE,
+    KERNEL,
+    TEMPLATE,
+    Guest,
+    Request,
+    SandboxError,
+)
 from tutor_lib.grading.sandbox.manager import SandboxManager
 from tutor_lib.grading.sandbox.outer import Order
 from tutor_lib.grading.sandbox.running import Running
@@ -87,12 +94,7 @@ class Sandbox:
 
     def run(self, request: Request, link: int | None) -> Running:
         """Start a kernel in a new folder, and wait for it. Raises SandboxError."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            if self.warm:
-                self._ask_template(theirs.fileno(), link)
-            else:
-                self._order(theirs.fileno(), cold=True, link=link)
+        ours = self._ask_for(KERNEL, link)
         running = Running(ours, request.limits)
         self._kernels.add(running)
         try:
@@ -101,6 +103,30 @@ class Sandbox:
             running.close()
             raise SandboxError(f"{error}{self._said()}") from error
         return running
+
+    async def start_judge(self, guest: Guest) -> tuple[socket.socket, int]:
+        """A judge that judges over the guest's link: a connection, and a process descriptor.
+
+        The guest's files are not for it. Raises SandboxError.
+        """
+        return await asyncio.to_thread(self._start_judge, guest)
+
+    def _start_judge(self, guest: Guest) -> tuple[socket.socket, int]:
+        with self._lock:
+            self._start()
+        ours = self._ask_for(JUDGE, guest.link)
+        ours.settimeout(PATIENCE)
+        try:
+            with ours.makefile("wb") as stream:
+                Request("", {}, guest.limits, guest.environment, {}).write(stream)
+            said, descriptors, _, _ = socket.recv_fds(ours, 1 << 16, 1)
+        except OSError as error:
+            said, descriptors = str(error).encode(), []
+        if not descriptors:
+            ours.close()
+            told = said.decode(errors="replace") or "it ended without a word"
+            raise SandboxError(f"no judge came: {told}{self._said()}")
+        return ours, descriptors[0]
 
     async def close(self) -> None:
         """End every kernel, and leave nothing behind."""
@@ -153,20 +179,29 @@ class Sandbox:
         except TimeoutError:
             return {}
 
-    def _ask_template(self, connection: int, link: int | None) -> None:
-        assert self._control is not None  # _start has been called
-        descriptors = [connection] if link is None else [connection, link]
+    def _ask_for(self, wanted: str, link: int | None) -> socket.socket:
+        """Ask for a kernel or a judge; our end of a connection to it. `_start` has been called."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            if self.warm:
+                self._ask_template(wanted, [theirs.fileno(), *([] if link is None else [link])])
+            else:
+                self._order(theirs.fileno(), wanted, link)
+        return ours
+
+    def _ask_template(self, wanted: str, descriptors: Sequence[int]) -> None:
+        assert self._control is not None
         try:
-            socket.send_fds(self._control, [b"k"], descriptors)
+            socket.send_fds(self._control, [wanted.encode()], descriptors)
         except OSError as error:
             raise SandboxError(f"the template has ended.{self._said()}") from error
 
     def _order(
-        self, descriptor: int, *, cold: bool = False, link: int | None = None
+        self, descriptor: int, wanted: str = TEMPLATE, link: int | None = None
     ) -> subprocess.Popen[bytes]:
         _check_machine()
         order = Order(
-            str(self._base()), descriptor, self._imports, cold, -1 if link is None else link
+            str(self._base()), descriptor, self._imports, wanted, -1 if link is None else link
         )
         process = subprocess.Popen(
             order.words(),

@@ -1,10 +1,12 @@
-"""Inside bubblewrap: import what takes time once, then fork a kernel whenever one is asked for.
+"""Inside bubblewrap: import what takes time once, then fork whoever is asked for.
 
     python -m tutor_lib.grading.sandbox.template CONTROL [MODULE ...]
-    python -m tutor_lib.grading.sandbox.template --cold INNER LINK [MODULE ...]
+    python -m tutor_lib.grading.sandbox.template --kernel INNER LINK [MODULE ...]
+    python -m tutor_lib.grading.sandbox.template --judge CHANNEL LINK [MODULE ...]
 
-CONTROL, INNER and LINK are numbers of open descriptors; LINK is -1 where there is none. No
-operation of torch runs here: a fork after threads have started can hang.
+CONTROL, INNER, CHANNEL and LINK are numbers of open descriptors; LINK is -1 where there is none.
+The latter two are a kernel and a judge that start cold, in a bubblewrap of their own. No operation
+of torch runs here: a fork after threads have started can hang.
 """
 
 import gc
@@ -19,8 +21,9 @@ from typing import Any, NoReturn
 
 from tutor_lib.grading.limits import MIB
 from tutor_lib.grading.sandbox import linux, room
-from tutor_lib.grading.sandbox.guest import Request
+from tutor_lib.grading.sandbox.guest import JUDGE, Request
 from tutor_lib.grading.sandbox.init import be_init
+from tutor_lib.grading.sandbox.judge import be_judge
 from tutor_lib.grading.sandbox.supervisor import Supervisor
 
 # What IPython imports when a kernel starts, and what its first cell, warning or error needs; and
@@ -35,9 +38,12 @@ PROBE = "probe"  # a folder among the kernels' that is there from the start
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve kernels until the owner goes; or be the one cold kernel."""
-    if arguments[0] == "--cold":
-        _be_cold(arguments[1], arguments[2], arguments[3:])
+    """Serve until the owner goes; or be the one cold kernel, or judge."""
+    if arguments[0] == "--kernel":
+        _be_cold_kernel(int(arguments[1]), int(arguments[2]), arguments[3:])
+    if arguments[0] == "--judge":
+        warm_up(arguments[3:])
+        be_judge(int(arguments[1]), int(arguments[2]), warm=False)
     with socket.socket(fileno=int(arguments[0])) as control:
         try:
             _try_namespaces()
@@ -78,13 +84,15 @@ def _serve(control: socket.socket) -> None:
             return
         if os.fork() == 0:
             control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if asked.decode() == JUDGE:
+                be_judge(*descriptors)
             _be_supervisor(*descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _be_supervisor(connection: int, link: int | None = None) -> NoReturn:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     owner = socket.socket(fileno=connection)
     with owner.makefile("rb") as stream:
@@ -134,13 +142,13 @@ def _try_namespaces() -> None:
             raise OSError(reason.read() or "the trial ended without a word")
 
 
-def _be_cold(inner: str, link: str, modules: Sequence[str]) -> NoReturn:
+def _be_cold_kernel(inner: int, link: int, modules: Sequence[str]) -> NoReturn:
     linux.be_inspectable(False)
-    connection = socket.socket(fileno=int(inner))
+    connection = socket.socket(fileno=inner)
     with connection.makefile("rb") as stream:
         request = Request.read(stream)
     warm_up(modules)
-    be_init(request, None if link == "-1" else int(link), connection)
+    be_init(request, None if link < 0 else link, connection)
 
 
 if __name__ == "__main__":
