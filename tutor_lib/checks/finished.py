@@ -54,6 +54,9 @@ class Watch:
         self.names, self.welcome = frozenset(names), tuple(welcome)
         self.lent = {code for thing in lent for code in _code_of(thing)}
         self.seen: str | None = None
+        # What was called before, and whether it is forbidden: there are thousands of calls.
+        self._codes: dict[int, tuple[CodeType, str | None]] = {}  # by id, and so kept
+        self._builtins: dict[str, str | None] = {}
 
     def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same function, with its calls noted."""
@@ -69,19 +72,30 @@ class Watch:
         return watched
 
     def _note(self, frame: FrameType, event: str, argument: Any) -> None:
-        if self.seen or event not in ("call", "c_call"):
+        if event == "call":
+            name, caller = self._of_python(frame), frame.f_back
+        elif event == "c_call":
+            name, caller = self._of_c(argument), frame
+        else:
             return
-        caller = frame.f_back if event == "call" else frame
-        name = self._of_python(frame) if event == "call" else self._of_c(argument)
-        if name and _is_students(caller):
+        if name and not self.seen and _is_students(caller):
             self.seen = name
 
     def _of_c(self, function: Callable[..., Any]) -> str | None:
         name = getattr(function, "__name__", "")
-        # torch._softmax and torch.special.softmax go by other names.
-        return name if name.removeprefix("special").lstrip("_") in self.names else None
+        if name not in self._builtins:
+            # torch._softmax and torch.special.softmax go by other names.
+            plain = name.removeprefix("special").lstrip("_")
+            self._builtins[name] = name if plain in self.names else None
+        return self._builtins[name]
 
     def _of_python(self, frame: FrameType) -> str | None:
+        code = frame.f_code
+        if id(code) not in self._codes:
+            self._codes[id(code)] = code, self._forbidden(frame)
+        return self._codes[id(code)][1]
+
+    def _forbidden(self, frame: FrameType) -> str | None:
         if frame.f_code in self.lent:
             return None
         module, path = str(frame.f_globals.get("__name__", "")), frame.f_code.co_qualname

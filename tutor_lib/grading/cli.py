@@ -5,16 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from tutor_lib.grading.gradebook.course import Course
-from tutor_lib.grading.intake.canon import labs_of
-from tutor_lib.grading.notes import CODES
 from tutor_lib.grading.run.cluster import ClusterPool
-from tutor_lib.grading.run.grade import Grading, Line, Summary
-from tutor_lib.grading.run.pool import LocalPool, Pool
-from tutor_lib.grading.run.trial import try_out
-from tutor_lib.grading.sandbox.doctor import examine, table
+from tutor_lib.grading.run.pool import LocalPool
 from tutor_lib.grading.sandbox.guest import SandboxError
 
 
@@ -31,47 +23,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+# The rest is imported when it is wanted: nbgrader alone takes a second, in which workers start.
+
+
 def _grade(options: argparse.Namespace) -> int:
-    course = Course.open(options.course)
-    students = course.students(options.lab, options.student)
-    if not students:
-        raise ValueError(f"nobody has handed in {options.lab!r} in {course.folder_of(options.lab)}")
-    grading = Grading(course, options.lab, again=options.again)
     pool = ClusterPool(options.scheduler) if options.scheduler else LocalPool(options.workers)
     try:
-        summary = _with_progress(grading, students, pool)
+        from tutor_lib.grading.run import console
+
+        fine = console.grade(options.course, options.lab, options.student, pool, options.again)
     finally:
         pool.close()
-    print(_told(summary))
-    return 1 if summary.failed else 0
-
-
-def _with_progress(grading: Grading, students: Sequence[str], pool: Pool) -> Summary:
-    width = max(map(len, students))
-    with tqdm(total=len(students), unit="submission", disable=None) as bar:
-
-        def tell(line: Line) -> None:
-            bar.write(_row(line, width), file=sys.stdout)
-            bar.update()
-
-        return grading.grade(students, pool, tell)
-
-
-def _row(line: Line, width: int) -> str:
-    how = "stored" if line.stored else f"{line.seconds:.1f} s"
-    codes = ", ".join(dict.fromkeys(line.codes)) or "ok"
-    return f"{line.student:{width}}  {line.score:>5g} / {line.maximum:<5g}  {how:>8}  {codes}"
-
-
-def _told(summary: Summary) -> str:
-    lines = [f"\n{summary.graded} graded, {summary.stored} of them from the store."]
-    lines += [f"{n:5}  {code:18} {CODES[code]}" for code, n in sorted(summary.codes.items())]
-    if summary.failed:
-        lines.append(f"Not graded, start again for them: {', '.join(summary.failed)}")
-    return "\n".join(lines)
+    return 0 if fine else 1
 
 
 def _try(options: argparse.Namespace) -> int:
+    from tutor_lib.grading.intake.canon import labs_of
+    from tutor_lib.grading.run.trial import try_out
+
     pool = LocalPool(1)
     try:
         for lab in options.labs or labs_of(options.course):
@@ -85,6 +54,8 @@ def _try(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from tutor_lib.grading.sandbox.doctor import examine, table
+
     findings = examine()
     print(table(findings))
     return 0 if all(finding.good for finding in findings if finding.essential) else 1
@@ -99,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--student", action="append", metavar="ID", help="only this one (again for more)"
     )
     grade.add_argument(
-        "--workers", type=int, metavar="N", help="how many at once (default: a core each)"
+        "--workers", type=int, metavar="N", help="how many at once (default: one more than cores)"
     )
     grade.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on this Dask cluster")
     grade.add_argument("--again", action="store_true", help="run also what the store holds")

@@ -165,7 +165,10 @@ class _Request:
         self.start(cell)
         self.stopping = False
         self.idle = asyncio.Event()
-        self.id = kernel.client.execute(code, allow_stdin=False, stop_on_error=False)
+        serves = code == SERVE  # which nobody wants to see among the cells that ran
+        self.id = kernel.client.execute(
+            code, silent=serves, store_history=not serves, allow_stdin=False, stop_on_error=False
+        )
 
     def start(self, cell: str | None) -> None:
         """Count what it shows from now on, as that cell's."""

@@ -36,16 +36,19 @@ class Pool(Protocol):
 
 
 class LocalPool:
-    """So many bundles at once on this machine; as many as there are cores, if not said.
+    """So many bundles at once on this machine; if not said, one more than there are cores: while
+    one waits for the other process of its two, another can run.
 
-    Raises ValueError for a number below 1.
+    Its workers start at once, and get ready while the first bundle is made. Raises ValueError for
+    a number below 1.
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.slots = workers if workers is not None else len(os.sched_getaffinity(0))
+        self.slots = workers if workers is not None else len(os.sched_getaffinity(0)) + 1
         if self.slots < 1:
             raise ValueError(f"workers should be 1 or more, got {workers}")
-        self.workers: list[Worker] = []
+        count = -(-self.slots // SLOTS)
+        self.workers = [Worker(-(-self.slots // count)) for _ in range(count)]
         self.lock = threading.Lock()
 
     def run(self, work: Iterable[tuple[Name, Bundle | Result]]) -> Iterator[tuple[Name, Result]]:
@@ -53,14 +56,9 @@ class LocalPool:
         with ThreadPoolExecutor(self.slots) as threads:
 
             def submit(number: int, bundle: Bundle) -> "Future[Result]":
-                self._start()
                 return threads.submit(self._run, number % len(self.workers), bundle.to_json())
 
             yield from ahead(work, submit, AHEAD * self.slots)
-
-    def _start(self) -> None:
-        count = -(-self.slots // SLOTS)
-        self.workers = self.workers or [Worker(-(-self.slots // count)) for _ in range(count)]
 
     def _run(self, number: int, text: str) -> Result:
         worker = self.workers[number]
@@ -85,7 +83,6 @@ class LocalPool:
         """See `Pool`."""
         for worker in self.workers:
             worker.close()
-        self.workers = []
 
 
 def _alone(text: str) -> Result:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from tutor_lib.grading.sandbox import bwrap, linux
@@ -132,7 +133,7 @@ def _one_kernel(order: Order, sources: Sequence[tuple[str, str]]) -> None:
         request.write(stream)
     with os.fdopen(told) as about:
         init = json.load(about)["child-pid"]
-    Supervisor(init, child.pid, inner, owner, request.limits).run()
+    Supervisor(init, child.pid, inner, owner, request.limits, ThreadPoolExecutor(1)).run()
 
 
 def _one_judge(order: Order, sources: Sequence[tuple[str, str]]) -> None:

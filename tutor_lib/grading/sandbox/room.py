@@ -1,9 +1,8 @@
 """A kernel's own namespaces, made inside the template's.
 
-Three steps in three processes. The supervisor steps into a new user namespace, so that it may
-watch what happens there, and stays outside the new process namespace. A child of it is the parent
-of that one's process 1: who has asked for such a namespace can start no thread any more. Process 1
-furnishes the rest. All raise OSError where the machine does not let namespaces be nested.
+Two steps in two processes. The supervisor steps into a new user namespace, so that it may watch
+what happens there, and stays outside the new process namespace. Process 1 of that one furnishes
+the rest. All raise OSError where the machine does not let namespaces be nested.
 """
 
 import fcntl
@@ -29,37 +28,16 @@ def _be_user() -> None:
         _write(f"/proc/self/{name}", f"{USER} {USER} 1")
 
 
-def fork_init() -> tuple[int, int]:
-    """For the supervisor: fork process 1, in which (0, 0) is returned.
+def fork_init() -> int:
+    """For the supervisor: fork process 1, in which 0 is returned, and which dies with it.
 
-    Returns its number and that of its parent, which ends as it does. Each dies with its parent.
+    From then on the supervisor's main thread can start neither threads nor processes.
     """
-    told, tells = os.pipe()
-    if parent := os.fork():
-        os.close(tells)
-        with os.fdopen(told) as number:
-            if init := number.read():
-                return int(init), parent
-        raise OSError("a process namespace is refused")
-    linux.die_with_parent()
-    _become_parent_of_init(tells)
-    linux.die_with_parent()
-    os.close(told)
-    os.close(tells)
-    return 0, 0
-
-
-def _become_parent_of_init(tells: int) -> None:
-    """Returns in process 1 alone."""
-    try:
-        linux.unshare(linux.NEWPID)
-    except OSError:
-        os._exit(1)
+    linux.unshare(linux.NEWPID)
     if init := os.fork():
-        os.write(tells, str(init).encode())
-        os.close(tells)
-        code = os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
-        os._exit(code if code >= 0 else 128 - code)
+        return init
+    linux.die_with_parent()
+    return 0
 
 
 def furnish(folder: str, disk_bytes: int) -> None:

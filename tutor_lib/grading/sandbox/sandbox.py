@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,10 +45,10 @@ INSTALL = "Install bubblewrap 0.8 or newer (Debian, Ubuntu, Fedora: the package 
 class Sandbox:
     """Starts kernels in which code that nobody has read may run.
 
-    The first kernel starts the template, which imports `imports` once; every kernel is a fork of
-    it. `warm` is None until then, and False where this machine lets no namespaces be nested, for
-    the reason in `refusal`: each kernel then starts in a bubblewrap of its own, and imports for
-    itself. Who says `warm` wants this kind and no other.
+    The first kernel starts the template, which imports `imports` once, and later what `prepare`
+    is told; every kernel is a fork of it. `warm` is None until then, and False where this machine
+    lets no namespaces be nested, for the reason in `refusal`: each kernel then starts in a
+    bubblewrap of its own, and imports for itself. Who says `warm` wants this kind and no other.
 
     Raises SandboxError where nothing can be isolated. Nothing ever runs outside a sandbox.
     """
@@ -64,6 +64,22 @@ class Sandbox:
         self._kernels: weakref.WeakSet[Running] = weakref.WeakSet()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._log: BinaryIO | None = None
+
+    async def prepare(self, imports: Iterable[str] = ()) -> None:
+        """Have a template by now, and these modules too in every kernel from now on.
+
+        Raises SandboxError.
+        """
+        await asyncio.to_thread(self._prepare, imports)
+
+    def _prepare(self, imports: Iterable[str]) -> None:
+        with self._lock:
+            self._start()
+            if new := [module for module in imports if module not in self._imports]:
+                self._imports += tuple(new)
+                with contextlib.suppress(OSError):  # it has ended: the next has them from the start
+                    if self._control:
+                        self._control.sendall(json.dumps(new).encode())
 
     async def start_kernel(self, guest: Guest | None = None) -> SandboxManager:
         """A started kernel's manager, as jupyter_client has it: `manager.client()` talks to it.
@@ -134,13 +150,15 @@ class Sandbox:
 
     def end(self) -> None:
         """As `close`, without asyncio."""
+        for kernel in self._kernels:
+            kernel.stop()
+        for process in self._outer:  # all inside ends too, and no start is waited for
+            process.kill()
         with self._lock:
-            for kernel in self._kernels:
-                kernel.stop()
             if self._control:
                 self._control.close()
             for process in self._outer:
-                _wait(process)
+                process.wait()
             if self._log:
                 self._log.close()
             if self._folder:
@@ -156,7 +174,7 @@ class Sandbox:
         if self._control or self.warm is False:
             return
         _check_machine()
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             process = self._order(theirs.fileno())
         ours.settimeout(PATIENCE)

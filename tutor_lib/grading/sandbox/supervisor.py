@@ -18,25 +18,31 @@ from tutor_lib.grading.limits import Limits
 from tutor_lib.grading.sandbox.usage import Hidden, Meter
 
 INTERRUPT, USAGE = b"i", b"u"
-PERIOD = 0.05  # seconds between two looks
-EXACT = 20  # every so many looks, memory is measured, for the peak
+PERIOD = 0.1  # seconds between two looks
+EXACT = 10  # every so many looks, memory is measured, for the peak
 
 
 class Supervisor:
     """Watches the kernel whose process 1 is `init`; `child` is the process to wait for.
 
     `inner` brings one line from the kernel's side, once the kernel starts or has failed to.
+    Memory is measured `apart`, since that may wait for the kernel, and nothing else must.
     """
 
     def __init__(
-        self, init: int, child: int, inner: socket.socket, owner: socket.socket, limits: Limits
+        self,
+        init: int,
+        child: int,
+        inner: socket.socket,
+        owner: socket.socket,
+        limits: Limits,
+        apart: ThreadPoolExecutor,
     ) -> None:
         self._init, self._child, self._limits = init, child, limits
         self._inner, self._owner = inner, owner
         self._meter = Meter(init)
         self._cpu, self._peak, self._looks = 0.0, 0, 0
-        # Memory is measured apart, since that may wait for the kernel, and nothing else must.
-        self._apart = ThreadPoolExecutor(1)
+        self._apart = apart
         self._measured: Future[int] | None = None
         self._why: str | None = None
 
@@ -48,7 +54,9 @@ class Supervisor:
                 status = self._watch()
         finally:
             status = self._end() if status is None else status
-            self._tell(ended=self._why, status=os.waitstatus_to_exitcode(status), **self._used())
+            code = os.waitstatus_to_exitcode(status)
+            code = code if code >= 0 else 128 - code
+            self._tell(ended=self._why, status=code, **self._used())
 
     def _started(self) -> bool:
         """Pass on what the kernel's side says first; False if it or the owner goes instead."""

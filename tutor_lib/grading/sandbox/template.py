@@ -9,6 +9,7 @@ The latter two are a kernel and a judge that start cold, in a bubblewrap of thei
 of torch runs here: a fork after threads have started can hang.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -16,7 +17,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from tutor_lib.grading.limits import MIB
@@ -30,10 +32,16 @@ from tutor_lib.grading.sandbox.supervisor import Supervisor
 # the two sides of the protocol.
 READY = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "IPython.core.debugger",
          "IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic",
-         "tornado.platform.asyncio", "pexpect",
+         "IPython.core.logger", "tornado.platform.asyncio", "pexpect", "faulthandler",
          "tutor_lib.grading.protocol.judge", "tutor_lib.grading.protocol.far")  # fmt: skip
+# What a package imports when it is first used, so that not every kernel has to.
+LATER = {
+    "numpy": ("numpy.random", "numpy.testing"),
+    "matplotlib.pyplot": ("matplotlib.backends.backend_agg", "PIL.features", "encodings.utf_16_be"),
+}
 # Nobody debugs there, and every fork has to copy the page tables of what is imported.
 NEVER = ("debugpy",)
+MESSAGE_BYTES = 1 << 16
 PROBE = "probe"  # a folder among the kernels' that is there from the start
 
 
@@ -42,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     if arguments[0] == "--kernel":
         _be_cold_kernel(int(arguments[1]), int(arguments[2]), arguments[3:])
     if arguments[0] == "--judge":
-        warm_up(arguments[3:])
+        warm_up((*READY, *arguments[3:]))
         be_judge(int(arguments[1]), int(arguments[2]), warm=False)
     with socket.socket(fileno=int(arguments[0])) as control:
         try:
@@ -50,23 +58,33 @@ def main(arguments: Sequence[str]) -> None:
         except OSError as error:
             control.sendall(json.dumps({"refused": str(error)}).encode() + b"\n")
             return
-        warm_up(arguments[1:])
+        warm_up((*READY, *arguments[1:]))
         control.sendall(b'{"ready": true}\n')
         _serve(control)
 
 
 def warm_up(modules: Sequence[str]) -> None:
-    """Import the kernel and `modules`, and make the result fit to be forked."""
+    """Import modules, and make the result fit to be forked.
+
+    What cannot be imported is left to the cell that imports it to tell.
+    """
     gc.disable()  # nothing to collect, and much to look through
     sys.modules.update(dict.fromkeys(NEVER))  # type: ignore[arg-type]
-    for module in (*READY, *modules):
-        importlib.import_module(module)
+    _import(modules)
+    for module in LATER.keys() & sys.modules.keys():
+        _import(LATER[module])
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
         _compare_plain_tensors()
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy the template's pages
     gc.enable()
+
+
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
 
 
 def _compare_plain_tensors() -> None:
@@ -79,10 +97,12 @@ def _compare_plain_tensors() -> None:
 def _serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors need no waiting for
     while True:
-        asked, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        asked, descriptors, _, _ = socket.recv_fds(control, MESSAGE_BYTES, 2)
         if not asked:
             return
-        if os.fork() == 0:
+        if not descriptors:
+            warm_up(json.loads(asked))
+        elif os.fork() == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             if asked.decode() == JUDGE:
@@ -99,8 +119,9 @@ def _be_supervisor(connection: int, link: int | None = None) -> NoReturn:
         request = Request.read(stream)
     inner, theirs = socket.socketpair()
     room.enter()
-    init, child = room.fork_init()
-    if init == 0:
+    apart = ThreadPoolExecutor(1)
+    apart.submit(int).result()  # its thread starts now: later none could
+    if (init := room.fork_init()) == 0:
         inner.close()
         owner.close()
         _furnish(request, theirs)
@@ -109,7 +130,7 @@ def _be_supervisor(connection: int, link: int | None = None) -> NoReturn:
     if link is not None:
         os.close(link)
     request.files.clear()
-    Supervisor(init, child, inner, owner, request.limits).run()
+    Supervisor(init, init, inner, owner, request.limits, apart).run()
     os._exit(0)
 
 
@@ -127,11 +148,10 @@ def _try_namespaces() -> None:
     if (child := os.fork()) == 0:
         try:
             room.enter()
-            init, parent = room.fork_init()
-            if init == 0:
+            if (init := room.fork_init()) == 0:
                 room.furnish(PROBE, MIB)
                 os._exit(0)
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]))
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(init, 0)[1]))
         except BaseException as error:
             os.write(tells, str(error).encode())
             os._exit(1)
@@ -147,7 +167,7 @@ def _be_cold_kernel(inner: int, link: int, modules: Sequence[str]) -> NoReturn:
     connection = socket.socket(fileno=inner)
     with connection.makefile("rb") as stream:
         request = Request.read(stream)
-    warm_up(modules)
+    warm_up((*READY, *modules))
     be_init(request, None if link < 0 else link, connection)
 
 
