@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tutor_lib.grading import quick
 from tutor_lib.grading.run.cluster import ClusterPool
 from tutor_lib.grading.run.pool import LocalPool
 from tutor_lib.grading.sandbox.guest import SandboxError
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _grade(options: argparse.Namespace) -> int:
     pool = ClusterPool(options.scheduler) if options.scheduler else LocalPool(options.workers)
     try:
-        from tutor_lib.grading.run import console
+        with quick.imports():
+            from tutor_lib.grading.run import console
 
         fine = console.grade(options.course, options.lab, options.student, pool, options.again)
     finally:
@@ -38,8 +40,9 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _try(options: argparse.Namespace) -> int:
-    from tutor_lib.grading.intake.canon import labs_of
-    from tutor_lib.grading.run.trial import try_out
+    with quick.imports():
+        from tutor_lib.grading.intake.canon import labs_of
+        from tutor_lib.grading.run.trial import try_out
 
     pool = LocalPool(1)
     try:

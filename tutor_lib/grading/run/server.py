@@ -8,6 +8,7 @@ because whoever started it has gone, all of its kernels end too.
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -70,6 +71,7 @@ class Server:
 
 
 async def _main() -> None:
+    gc.freeze()  # what is imported stays
     await Server(int(sys.argv[1])).serve()
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
+from tutor_lib.grading import quick
 from tutor_lib.grading.limits import MIB
 from tutor_lib.grading.sandbox import linux, room
 from tutor_lib.grading.sandbox.guest import JUDGE, Request
@@ -68,17 +69,15 @@ def warm_up(modules: Sequence[str]) -> None:
 
     What cannot be imported is left to the cell that imports it to tell.
     """
-    gc.disable()  # nothing to collect, and much to look through
     sys.modules.update(dict.fromkeys(NEVER))  # type: ignore[arg-type]
-    _import(modules)
-    for module in LATER.keys() & sys.modules.keys():
-        _import(LATER[module])
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
-        _compare_plain_tensors()
-    gc.collect()
-    gc.freeze()  # a collection in a kernel would copy the template's pages
-    gc.enable()
+    with quick.imports():  # and no collection in a kernel copies the template's pages
+        _import(modules)
+        for module in LATER.keys() & sys.modules.keys():
+            _import(LATER[module])
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(1)
+            _compare_plain_tensors()
+        gc.collect()
 
 
 def _import(modules: Iterable[str]) -> None:
