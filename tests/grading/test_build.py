@@ -132,9 +132,17 @@ def test_help_is_friendly(capsys):
 def test_grading_imports_neither_torch_nor_the_rest_of_the_library():
     code = (
         "import sys, tutor_lib.grading.build, tutor_lib.grading.cli; "
+        "import tutor_lib.grading.run.console, tutor_lib.grading.run.server; "
         "print(*[m for m in sys.modules if m == 'torch' or m.startswith('tutor_lib.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = done.stdout.split()
     assert "tutor_lib.grading.build" in found
     assert [name for name in found if not name.startswith("tutor_lib.grading")] == []
+
+
+def test_help_comes_at_once():
+    """nbgrader takes a second to import."""
+    code = "import sys, tutor_lib.grading.cli; print('nbgrader' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -252,3 +252,38 @@ def test_memory_of_all_processes_is_limited(run):
     result = run(student("import time\nx = bytearray(200 << 20)\ntime.sleep(9)"), judged("x = 1"),
                  limits=Limits(memory_bytes=100 * MIB))  # fmt: skip
     assert codes(result) == ["memory"]
+
+
+def test_of_tests_in_a_row_the_right_one_is_told(run):
+    """The student's kernel serves them all at once."""
+    result = run(
+        student("import os\ndef f(x):\n    if x == 2: os._exit(3)\n    return x"),
+        judged("assert f(1) == 1", "f"),
+        judged("assert f(2) == 2", "f"),
+        judged("assert f(3) == 3", "f"),
+    )
+    assert result.finished == {"test1"}
+    assert [(note.code, note.cell) for note in result.notes] == [("died", "test2")]
+    assert errors(result, 3) == ["NotRun"]
+
+
+def test_what_tests_in_a_row_print_is_counted_for_each(run):
+    result = run(
+        student("def f(): print('x' * 60_000)"),
+        *[judged("f()", "f")] * 4,
+        limits=Limits(output_bytes=100_000),
+    )
+    assert result.finished == {"test1", "test2", "test3", "test4"}
+    assert codes(result) == []
+
+
+def test_tests_in_a_row_do_not_see_each_others_names(run):
+    result = run(
+        student("def f(): return 1\ndef g(): return 2"),
+        judged("assert f() == 1", "f"),
+        judged("assert 'f' not in globals() and g() == 2", "g"),
+        student("print('after')"),
+        judged("assert g() == 2", "g"),
+    )
+    assert result.finished == {"test1", "test2", "test4"}
+    assert text(result, 3) == "after\n"

@@ -46,6 +46,12 @@ def test_what_no_lab_needs_is_not_imported(warm, start):
     assert "Mismatched elements: 2 / 2" in str(wrong)
 
 
+def test_what_a_sandbox_is_told_later_is_imported_too(either, start):
+    asyncio.run(either.prepare(["wave", "there.is.no.such.module"]))
+    asyncio.run(either.prepare(["wave"]))
+    assert start(either).run("import sys; print('wave' in sys.modules)").text == "True\n"
+
+
 def test_every_kernel_draws_the_same_numbers(warm, start):
     code = (
         "import random, numpy, torch\n"

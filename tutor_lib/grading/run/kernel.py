@@ -92,9 +92,10 @@ class Kernel:
         return await self.run(SERVE, FOREVER, cell=cell)
 
     def go_on(self, cell: str | None) -> None:
-        """It serves for another cell now: notes name that one, and output is counted anew."""
+        """It serves for one more cell now: notes name that one, and it may show as much again."""
         if self.request is not None:
-            self.request.start(cell)
+            self.request.cell = cell
+            self.request.cells += 1
 
     def late(self, limit: str, cell: str | None) -> None:
         """Note that a limit of time is passed: the cell's or the notebook's."""
@@ -161,18 +162,15 @@ class _Request:
     """One piece of code on its way through a kernel."""
 
     def __init__(self, kernel: Kernel, code: str, ran: Ran, cell: str | None) -> None:
-        self.kernel, self.ran = kernel, ran
-        self.start(cell)
+        self.kernel, self.ran, self.cell = kernel, ran, cell
+        self.cells = 1
+        self.bytes = self.messages = 0
         self.stopping = False
         self.idle = asyncio.Event()
         serves = code == SERVE  # which nobody wants to see among the cells that ran
         self.id = kernel.client.execute(
             code, silent=serves, store_history=not serves, allow_stdin=False, stop_on_error=False
         )
-
-    def start(self, cell: str | None) -> None:
-        """Count what it shows from now on, as that cell's."""
-        self.cell, self.bytes, self.messages = cell, 0, 0
 
     async def finish(self, seconds: float, limit: str) -> None:
         """Follow it to its end; past its time, interrupt it, and then end the kernel."""
@@ -226,8 +224,9 @@ class _Request:
         return self._is_full() or await self.kernel.choked()
 
     def _is_full(self) -> bool:
-        limits = self.kernel.limits
-        return self.bytes > limits.output_bytes or self.messages > limits.output_messages
+        limits, cells = self.kernel.limits, self.cells
+        too_long = self.bytes > cells * limits.output_bytes
+        return too_long or self.messages > cells * limits.output_messages
 
     def _note_output(self) -> None:
         if (note := full(self.kernel.limits, self.cell)) not in self.kernel.notes:
